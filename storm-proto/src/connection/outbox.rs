@@ -1,0 +1,416 @@
+//! Encoded bytes on their way to the transport.
+//!
+//! ```text
+//!   chunks: [ frames | payload by reference | frames | ... ]   tail: [ frames ...
+//!             ^ head_sent bytes of the first are written               ^ grows here
+//! ```
+//!
+//! Small frames join in `tail`; a large payload is chained by reference behind its
+//! header. A control frame may overtake what waits, at the next frame border.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::websocket::frame::header;
+
+/// A tail this long becomes a chunk: one buffer of this size is what the kernel
+/// takes at once, and growing further would only copy.
+const CHUNK: usize = 64 << 10;
+
+/// An ordered list of byte chunks with a position in it.
+#[derive(Default, Debug)]
+pub struct Outbox {
+    chunks: VecDeque<Chunk>,
+    tail: Vec<u8>,
+    /// Bytes of the first chunk (of `tail`, if there is no chunk) already written.
+    head_sent: usize,
+    /// Bytes not yet written, over all chunks.
+    queued: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    /// Whole frames, and maybe the header of the payload in the next chunk.
+    Frames(Vec<u8>),
+    /// The payload of the frame whose header ends the chunk before.
+    Payload(Bytes),
+    /// Something that must not be cut: a prepared frame, a handshake.
+    Whole(Bytes),
+    /// A control frame that overtook others.
+    Control(Control, Vec<u8>),
+}
+
+/// Control frames that may overtake data. Of each kind at most one waits: the latest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Control {
+    Ping,
+    Pong,
+}
+
+impl Outbox {
+    /// An empty outbox; it owns no memory.
+    #[must_use]
+    pub const fn new() -> Outbox {
+        Outbox { chunks: VecDeque::new(), tail: Vec::new(), head_sent: 0, queued: 0 }
+    }
+
+    /// Bytes not yet written.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.queued
+    }
+
+    /// True if everything is written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.queued == 0
+    }
+
+    /// The bytes to write, in order: for one vectored write.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let tail = core::iter::once(&self.tail[..]);
+        let all = self.chunks.iter().map(Chunk::bytes).chain(tail);
+        let mut skip = self.head_sent;
+        all.filter_map(move |bytes| {
+            let bytes = &bytes[core::mem::take(&mut skip)..];
+            (!bytes.is_empty()).then_some(bytes)
+        })
+    }
+
+    /// The first `n` bytes of [`Outbox::chunks`] are written.
+    pub fn advance(&mut self, n: usize) {
+        self.queued -= n.min(self.queued);
+        let mut sent = self.head_sent + n;
+        while let Some(first) = self.chunks.front() {
+            let len = first.bytes().len();
+            if sent < len {
+                break;
+            }
+            sent -= len;
+            // The last buffer of a batch is kept for reuse, see `take_buffer`.
+            if let Some(Chunk::Frames(mut buffer)) = self.chunks.pop_front()
+                && self.tail.capacity() == 0
+            {
+                buffer.clear();
+                self.tail = buffer;
+            }
+        }
+        self.head_sent = sent;
+        if self.chunks.is_empty() && sent >= self.tail.len() {
+            self.tail.clear();
+            self.head_sent = 0;
+        }
+    }
+
+    /// A buffer for the next frames to go into, if the outbox has none.
+    pub fn offer_buffer(&mut self, buffer: Vec<u8>) {
+        if self.tail.capacity() == 0 {
+            self.tail = buffer;
+            self.tail.clear();
+        }
+    }
+
+    /// True if the next frame would have to allocate: see [`Outbox::offer_buffer`].
+    #[must_use]
+    #[inline]
+    pub fn wants_buffer(&self) -> bool {
+        self.tail.capacity() == 0
+    }
+
+    /// Takes the buffer of an empty outbox, to be offered to another one: an idle
+    /// connection owns no buffer.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        (self.is_empty() && self.tail.capacity() > 0).then(|| core::mem::take(&mut self.tail))
+    }
+
+    /// Replaces a roomy buffer that holds little by an exactly sized one and returns
+    /// the roomy one: what waits for a slow peer must not pin a large buffer.
+    pub fn shrink(&mut self) -> Option<Vec<u8>> {
+        if !self.chunks.is_empty() || self.tail.capacity() < 2 * self.queued + 64 {
+            return None;
+        }
+        let rest = self.tail[self.head_sent..].to_vec();
+        self.head_sent = 0;
+        Some(core::mem::replace(&mut self.tail, rest))
+    }
+
+    /// Appends frames that `write` makes; whatever it appends must be whole frames
+    /// or end with the header of a payload that follows by reference.
+    #[inline]
+    pub(crate) fn push_frames<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = self.tail.len();
+        let written = write(&mut self.tail);
+        if written.is_err() {
+            self.tail.truncate(before);
+        }
+        self.queued += self.tail.len() - before;
+        if self.tail.len() >= CHUNK {
+            self.close_tail();
+        }
+        written
+    }
+
+    /// As [`Outbox::push_frames`], for frames that cannot be refused.
+    #[inline]
+    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let written = self.push_frames(|out| {
+            write(out);
+            Ok::<(), core::convert::Infallible>(())
+        });
+        match written {
+            Ok(()) => {}
+            Err(never) => match never {},
+        }
+    }
+
+    /// Appends the payload of the frame whose header was pushed last, by reference.
+    pub(crate) fn push_payload(&mut self, payload: Bytes) {
+        self.push_chunk(payload, Chunk::Payload);
+    }
+
+    /// Appends bytes that stand between two frame borders, by reference.
+    pub(crate) fn push_whole(&mut self, bytes: Bytes) {
+        self.push_chunk(bytes, Chunk::Whole);
+    }
+
+    fn push_chunk(&mut self, bytes: Bytes, chunk: fn(Bytes) -> Chunk) {
+        if !bytes.is_empty() {
+            self.close_tail();
+            self.queued += bytes.len();
+            self.chunks.push_back(chunk(bytes));
+        }
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(Chunk::Frames(core::mem::take(&mut self.tail)));
+        }
+    }
+
+    /// Puts a control frame at the next frame border, before all that waits there.
+    /// An older one of its kind that waits too is replaced (RFC 6455 section 5.5.3),
+    /// so that pending control bytes are bounded by one frame of each kind.
+    pub(crate) fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.is_empty() {
+            write(&mut self.tail);
+            self.queued = self.tail.len();
+            return;
+        }
+        let started = usize::from(self.head_sent > 0);
+        let waiting = self.chunks.iter_mut().skip(started).find_map(|chunk| match chunk {
+            Chunk::Control(found, frame) if *found == kind => Some(frame),
+            _ => None,
+        });
+        if let Some(frame) = waiting {
+            self.queued -= frame.len();
+            frame.clear();
+            write(frame);
+            self.queued += frame.len();
+            return;
+        }
+        let mut frame = Vec::new();
+        write(&mut frame);
+        self.queued += frame.len();
+        self.close_tail();
+        let mut at = self.cut_at_border();
+        while matches!(self.chunks.get(at), Some(Chunk::Control(..))) {
+            at += 1;
+        }
+        self.chunks.insert(at, Chunk::Control(kind, frame));
+    }
+
+    /// Makes the next frame border a chunk border; returns the index of the chunk
+    /// behind it. Only called while bytes are queued and the tail is closed.
+    fn cut_at_border(&mut self) -> usize {
+        let sent = self.head_sent;
+        let (frames, border) = match self.chunks.front() {
+            None => return 0,
+            // Never before a handshake, and a frame that is next costs one frame's delay.
+            Some(Chunk::Payload(_) | Chunk::Whole(_)) => return 1,
+            Some(_) if sent == 0 => return 0,
+            Some(Chunk::Control(..)) => return 1,
+            Some(Chunk::Frames(frames)) => (frames, border_behind(frames, sent)),
+        };
+        match border.cmp(&frames.len()) {
+            core::cmp::Ordering::Equal => 1,
+            // The frame that is being written ends with the payload in the next chunk.
+            core::cmp::Ordering::Greater => 2,
+            core::cmp::Ordering::Less => {
+                let Some(Chunk::Frames(mut head)) = self.chunks.pop_front() else { return 0 };
+                let behind = head.split_off(border);
+                self.chunks.push_front(Chunk::Frames(behind));
+                self.chunks.push_front(Chunk::Frames(head));
+                1
+            }
+        }
+    }
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Frames(bytes) | Chunk::Control(_, bytes) => bytes,
+            Chunk::Payload(bytes) | Chunk::Whole(bytes) => bytes,
+        }
+    }
+}
+
+/// Walks our own frames from the first on to the border at or behind `sent`. It lies
+/// behind the end of `frames` if the payload of the last one follows by reference.
+fn border_behind(frames: &[u8], sent: usize) -> usize {
+    let mut border = 0;
+    while border < sent {
+        let Some((header_len, payload_len)) = header::measure(&frames[border..]) else { break };
+        border = border.saturating_add(header_len).saturating_add(payload_len);
+    }
+    border
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websocket::frame::header::{OpCode, encode};
+
+    /// A server's frame with `payload`.
+    fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+        [encode(opcode, payload.len(), false).as_bytes(), payload].concat()
+    }
+
+    fn push(outbox: &mut Outbox, bytes: &[u8]) {
+        outbox.push(|out| out.extend_from_slice(bytes));
+    }
+
+    fn pong(outbox: &mut Outbox, payload: &[u8]) {
+        outbox.push_control(Control::Pong, |out| out.extend(frame(OpCode::Pong, payload)));
+    }
+
+    fn drain(outbox: &mut Outbox) -> Vec<u8> {
+        let bytes = outbox.chunks().collect::<Vec<_>>().concat();
+        assert_eq!(bytes.len(), outbox.len());
+        outbox.advance(bytes.len());
+        assert!(outbox.is_empty() && outbox.chunks().next().is_none());
+        bytes
+    }
+
+    #[test]
+    fn bytes_leave_in_order_however_the_writes_are_cut() {
+        for step in 1..40 {
+            let mut outbox = Outbox::new();
+            push(&mut outbox, b"header:");
+            outbox.push_payload(Bytes::from_static(b"payload;"));
+            outbox.push_whole(Bytes::from_static(b"prepared;"));
+            push(&mut outbox, b"tail");
+            let mut written = Vec::new();
+            while !outbox.is_empty() {
+                let all = outbox.chunks().collect::<Vec<_>>().concat();
+                let n = step.min(all.len());
+                written.extend_from_slice(&all[..n]);
+                outbox.advance(n);
+            }
+            assert_eq!(written, b"header:payload;prepared;tail");
+        }
+    }
+
+    #[test]
+    fn a_control_frame_waits_for_one_frame_at_most() {
+        let (a, b, c) =
+            (frame(OpCode::Text, b"aaaa"), frame(OpCode::Text, b"bbbb"), frame(OpCode::Text, b"cc"));
+        let p = frame(OpCode::Pong, b"p");
+        for sent in 0..a.len() + b.len() + c.len() {
+            let mut outbox = Outbox::new();
+            push(&mut outbox, &a);
+            push(&mut outbox, &[&b[..], &c].concat());
+            outbox.advance(sent);
+            pong(&mut outbox, b"p");
+            let expected = match sent {
+                0 => [&p[..], &a, &b, &c],
+                1..=6 => [&a[..], &p, &b, &c],
+                7..=12 => [&a[..], &b, &p, &c],
+                _ => [&a[..], &b, &c, &p],
+            };
+            assert_eq!(drain(&mut outbox), expected.concat()[sent..], "{sent} bytes were sent");
+        }
+    }
+
+    #[test]
+    fn a_control_frame_does_not_cut_a_payload_that_follows_by_reference() {
+        let payload = [7; 200];
+        let large = frame(OpCode::Binary, &payload);
+        let next = frame(OpCode::Text, b"next");
+        let p = frame(OpCode::Pong, b"p");
+        for sent in 0..large.len() {
+            let mut outbox = Outbox::new();
+            push(&mut outbox, &large[..4]);
+            outbox.push_payload(Bytes::copy_from_slice(&payload));
+            push(&mut outbox, &next);
+            outbox.advance(sent);
+            pong(&mut outbox, b"p");
+            let expected = match sent {
+                0 => [&p[..], &large, &next],
+                _ => [&large[..], &p, &next],
+            };
+            assert_eq!(drain(&mut outbox), expected.concat()[sent..], "{sent} bytes were sent");
+        }
+    }
+
+    #[test]
+    fn only_the_latest_pong_waits_and_nothing_overtakes_a_handshake() {
+        let mut outbox = Outbox::new();
+        outbox.push_whole(Bytes::from_static(b"HTTP/1.1 101 ..."));
+        for payload in 0..100 {
+            pong(&mut outbox, &[payload; 125]);
+        }
+        outbox.push_control(Control::Ping, |out| out.extend(frame(OpCode::Ping, b"")));
+        assert_eq!(outbox.len(), 16 + 127 + 2);
+        let expected = [
+            b"HTTP/1.1 101 ...",
+            &frame(OpCode::Pong, &[99; 125])[..],
+            &frame(OpCode::Ping, b""),
+        ];
+        assert_eq!(drain(&mut outbox), expected.concat());
+    }
+
+    #[test]
+    fn a_pong_that_is_being_written_is_not_replaced() {
+        let mut outbox = Outbox::new();
+        push(&mut outbox, &frame(OpCode::Text, b"data"));
+        pong(&mut outbox, b"old");
+        outbox.advance(3);
+        pong(&mut outbox, b"new");
+        let rest = drain(&mut outbox);
+        let all = [frame(OpCode::Pong, b"old"), frame(OpCode::Pong, b"new"), frame(OpCode::Text, b"data")];
+        assert_eq!(rest, all.concat()[3..]);
+    }
+
+    #[test]
+    fn a_written_batch_leaves_its_buffer_for_reuse_and_a_slow_peer_pins_none() {
+        let mut outbox = Outbox::new();
+        assert!(outbox.wants_buffer() && outbox.take_buffer().is_none());
+        outbox.offer_buffer(Vec::with_capacity(1000));
+        push(&mut outbox, &[1; 100]);
+        assert!(outbox.take_buffer().is_none(), "bytes are waiting");
+        outbox.advance(90);
+        let roomy = outbox.shrink().unwrap();
+        assert_eq!(roomy.capacity(), 1000);
+        assert_eq!(outbox.chunks().collect::<Vec<_>>().concat(), [1; 10]);
+        outbox.advance(10);
+        assert!(outbox.take_buffer().is_some_and(|small| small.capacity() < 64));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let mut outbox = Outbox::new();
+        push(&mut outbox, b"kept");
+        let failed = outbox.push_frames(|out| {
+            out.extend_from_slice(b"half");
+            Err("no")
+        });
+        assert_eq!(failed, Err("no"));
+        assert_eq!(drain(&mut outbox), b"kept");
+    }
+}

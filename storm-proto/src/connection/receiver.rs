@@ -1,0 +1,100 @@
+//! Bytes in, events out: the receiving half of an open connection.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::ProtocolError;
+use crate::framing::{self, Framer};
+use crate::message::Message;
+use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::{self, Limits, Role};
+
+/// What the peer did. Payloads are lent: they live until the next call.
+#[derive(PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A whole message.
+    Message(Message<'a>),
+    /// A Ping. The answer is queued by whoever drives the connection.
+    Ping(&'a [u8]),
+    /// A Pong, asked for or not.
+    Pong(&'a [u8]),
+    /// The peer's Close. Nothing comes after it.
+    Close(CloseFrame),
+    /// The peer broke a rule. Nothing comes after it.
+    Failed(ProtocolError),
+}
+
+/// The receiving half of an open connection: a parser that owns no buffer while
+/// nothing is cut.
+///
+/// # The contract
+/// 1. Hand it bytes as they came, with [`Receiver::next`], until it returns `None`:
+///    then all of the input is consumed.
+/// 2. Before the next read ask [`Receiver::direct`]: if it lends room, read into
+///    that and say how much with [`Receiver::direct_filled`], then call
+///    [`Receiver::next`] with no input.
+/// 3. The bytes handed in are scratch: unmasking happens in place.
+#[derive(Debug)]
+pub struct Receiver {
+    protocol: Protocol,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Framed(framing::reader::Reader),
+    WebSocket(websocket::reader::Reader),
+}
+
+impl Receiver {
+    /// Receives messages that `framer` finds in a plain stream.
+    #[must_use]
+    pub fn framed(framer: Arc<dyn Framer>) -> Receiver {
+        Receiver { protocol: Protocol::Framed(framing::reader::Reader::new(framer)) }
+    }
+
+    /// Receives WebSocket messages as `role`, after the opening handshake.
+    #[must_use]
+    pub fn websocket(role: Role, limits: Limits) -> Receiver {
+        Receiver { protocol: Protocol::WebSocket(websocket::reader::Reader::new(role, limits)) }
+    }
+
+    /// The next event in `input`, which moves past what was consumed.
+    ///
+    /// `None` means that all input is consumed. After [`Event::Close`] or
+    /// [`Event::Failed`] everything is consumed and thrown away.
+    #[inline]
+    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
+        match &mut self.protocol {
+            Protocol::WebSocket(reader) => reader.next(input),
+            Protocol::Framed(reader) => reader.next(input),
+        }
+    }
+
+    /// Room for the rest of a large message that is under way, so that it is read
+    /// once and never copied. Never more than twice of what was received already.
+    pub fn direct(&mut self) -> Option<&mut [u8]> {
+        match &mut self.protocol {
+            Protocol::WebSocket(reader) => reader.direct(),
+            Protocol::Framed(reader) => reader.direct(),
+        }
+    }
+
+    /// The first `n` bytes of the room of [`Receiver::direct`] were filled.
+    pub fn direct_filled(&mut self, n: usize) {
+        match &mut self.protocol {
+            Protocol::WebSocket(reader) => reader.direct_filled(n),
+            Protocol::Framed(reader) => reader.direct_filled(n),
+        }
+    }
+
+    /// On framed TCP, the start of a message in which the stream ended: what stands
+    /// behind the last delimiter. Empty for WebSocket, where the missing Close tells.
+    pub fn unfinished(&mut self) -> Bytes {
+        match &mut self.protocol {
+            Protocol::WebSocket(_) => Bytes::new(),
+            Protocol::Framed(reader) => reader.unfinished(),
+        }
+    }
+}

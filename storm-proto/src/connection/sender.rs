@@ -1,0 +1,441 @@
+//! Messages in, bytes out: the sending half of an open connection.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::Random;
+use crate::connection::assembly::LARGE;
+use crate::connection::flow::WaterMarks;
+use crate::connection::outbox::{Control, Outbox};
+use crate::error::SendError;
+use crate::framing::Framer;
+use crate::message::{Kind, Message};
+use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::header::{self, OpCode};
+use crate::websocket::frame::mask::mask;
+use crate::websocket::prepared::Prepared;
+
+/// The sending half of an open connection: encodes messages into an outbox, in
+/// order, and never waits.
+///
+/// Whoever writes to the transport takes the encoded bytes with [`Sender::take`]
+/// and says with [`Sender::wrote`] how much of them is left: both together are
+/// what the water marks bound.
+#[derive(Debug)]
+pub struct Sender {
+    encoding: Encoding,
+    marks: WaterMarks,
+    outbox: Outbox,
+    /// Bytes that the writer has taken and not written.
+    taken: usize,
+    /// False once a Close is queued or the connection is over.
+    open: bool,
+    /// Something was refused, and the low mark was not reached since.
+    pressured: bool,
+}
+
+#[derive(Debug)]
+enum Encoding {
+    Framed(Arc<dyn Framer>),
+    /// A client masks with keys from here; a server has none.
+    WebSocket(Option<Random>),
+}
+
+impl Sender {
+    /// Sends messages as `framer` wraps them.
+    #[must_use]
+    pub fn framed(framer: Arc<dyn Framer>, marks: WaterMarks) -> Sender {
+        Sender::new(Encoding::Framed(framer), marks)
+    }
+
+    /// Sends WebSocket messages as a server.
+    #[must_use]
+    pub fn websocket_server(marks: WaterMarks) -> Sender {
+        Sender::new(Encoding::WebSocket(None), marks)
+    }
+
+    /// Sends WebSocket messages as a client, masked with fresh keys from `random`.
+    #[must_use]
+    pub fn websocket_client(random: Random, marks: WaterMarks) -> Sender {
+        Sender::new(Encoding::WebSocket(Some(random)), marks)
+    }
+
+    fn new(encoding: Encoding, marks: WaterMarks) -> Sender {
+        let outbox = Outbox::new();
+        Sender { encoding, marks, outbox, taken: 0, open: true, pressured: false }
+    }
+
+    /// Queues a message: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a Close; [`SendError::Full`] if bytes are queued
+    /// and the message would cross the limit; [`SendError::Framing`] if the framing
+    /// cannot carry it.
+    #[inline]
+    pub fn send<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
+        let message = message.into();
+        if !self.open {
+            return Err(SendError::Closed);
+        }
+        match &self.encoding {
+            Encoding::WebSocket(keys) => {
+                let masked = keys.is_some();
+                let size = header::encoded_len(message.len(), masked) + message.len();
+                if !self.admit(size) {
+                    return Err(SendError::Full);
+                }
+                self.push_data_frame(message, masked);
+                Ok(())
+            }
+            Encoding::Framed(_) => self.push_framed(message),
+        }
+    }
+
+    /// Queues a message that was encoded before.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        let Encoding::WebSocket(None) = &self.encoding else {
+            let payload = prepared.shared_payload();
+            return self.send(Message::backed(prepared.kind(), &payload));
+        };
+        let frame = prepared.frame();
+        if !self.open {
+            return Err(SendError::Closed);
+        }
+        if !self.admit(frame.len()) {
+            return Err(SendError::Full);
+        }
+        if frame.len() >= LARGE {
+            self.outbox.push_whole(frame.clone());
+        } else {
+            self.outbox.push(|out| out.extend_from_slice(frame));
+        }
+        Ok(())
+    }
+
+    /// Queues the one Close frame behind all that is queued, and ends sending. On
+    /// framed TCP only ends sending. Later calls do nothing: the first reason wins.
+    pub fn close(&mut self, frame: &CloseFrame) {
+        if !core::mem::replace(&mut self.open, false) {
+            return;
+        }
+        if let Encoding::WebSocket(_) = self.encoding {
+            let (code, reason) = frame.body();
+            // Answering an empty Close: a code that stands for absence is not sent.
+            let code = if frame.code().is_sendable() { &code[..] } else { &[] };
+            let Sender { encoding, outbox, .. } = self;
+            outbox.push(|out| encoding.encode_control(OpCode::Close, code, reason, out));
+        }
+    }
+
+    /// Ends sending without a word and drops what is queued; returns its size in bytes.
+    pub fn abort(&mut self) -> usize {
+        self.open = false;
+        core::mem::take(&mut self.outbox).len()
+    }
+
+    /// Puts a Ping at the next frame border of what is being written.
+    pub(crate) fn ping(&mut self, payload: &[u8], wire: &mut Outbox) {
+        self.control(Control::Ping, OpCode::Ping, payload, wire);
+    }
+
+    /// Puts a Pong at the next frame border of what is being written.
+    pub(crate) fn pong(&mut self, payload: &[u8], wire: &mut Outbox) {
+        self.control(Control::Pong, OpCode::Pong, payload, wire);
+    }
+
+    /// Nothing may follow our Close, which may already stand in `wire`.
+    fn control(&mut self, kind: Control, opcode: OpCode, payload: &[u8], wire: &mut Outbox) {
+        if self.open && matches!(self.encoding, Encoding::WebSocket(_)) {
+            wire.push_control(kind, |out| self.encoding.encode_control(opcode, payload, &[], out));
+            self.taken = wire.len();
+        }
+    }
+
+    /// Moves everything queued to `wire`, if that is empty.
+    pub fn take(&mut self, wire: &mut Outbox) {
+        if wire.is_empty() && !self.outbox.is_empty() {
+            core::mem::swap(wire, &mut self.outbox);
+            self.taken = wire.len();
+        }
+    }
+
+    /// The writer made progress: `left` bytes of what it took are not written.
+    ///
+    /// Returns true if there is room again for those that were refused.
+    pub fn wrote(&mut self, left: usize) -> bool {
+        self.taken = left;
+        let relieved = self.pressured && self.queued() <= self.marks.low();
+        self.pressured &= !relieved;
+        relieved
+    }
+
+    /// Bytes accepted and not yet written.
+    #[must_use]
+    #[inline]
+    pub fn queued(&self) -> usize {
+        self.outbox.len() + self.taken
+    }
+
+    /// True if the writer has something to take.
+    #[must_use]
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// True if a message with a payload of `len` bytes would be accepted now.
+    #[must_use]
+    pub fn has_room(&self, len: usize) -> bool {
+        self.marks.fits(self.queued(), len.saturating_add(header::MAX_HEADER))
+    }
+
+    /// True from a refusal until the queue has fallen to the low mark.
+    #[must_use]
+    pub const fn is_backpressured(&self) -> bool {
+        self.pressured
+    }
+
+    /// True until a Close is queued or the connection is over.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The queue of encoded bytes, to offer it a buffer.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    #[inline]
+    fn admit(&mut self, size: usize) -> bool {
+        let fits = self.marks.fits(self.queued(), size);
+        self.pressured |= !fits;
+        fits
+    }
+
+    #[inline]
+    fn push_data_frame(&mut self, message: Message<'_>, masked: bool) {
+        let header = header::encode(data_opcode(message.kind()), message.len(), masked);
+        if let Encoding::WebSocket(Some(random)) = &mut self.encoding {
+            let key = random.key();
+            return self.outbox.push(|out| {
+                out.reserve(header::MAX_HEADER + message.len());
+                out.extend_from_slice(header.as_bytes());
+                out.extend_from_slice(&key);
+                let payload_at = out.len();
+                out.extend_from_slice(message.as_bytes());
+                mask(&mut out[payload_at..], key);
+            });
+        }
+        if let Some(payload) = by_reference(&message) {
+            self.outbox.push(|out| out.extend_from_slice(header.as_bytes()));
+            return self.outbox.push_payload(payload.clone());
+        }
+        self.outbox.push(|out| {
+            out.reserve(header::MAX_HEADER + message.len());
+            out.extend_from_slice(header.as_bytes());
+            out.extend_from_slice(message.as_bytes());
+        });
+    }
+
+    fn push_framed(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        let Encoding::Framed(framer) = &self.encoding else { return Err(SendError::Closed) };
+        let payload = message.as_bytes();
+        let reference = by_reference(&message);
+        // What stands behind a payload that is queued by reference.
+        let mut tail = Vec::new();
+        if reference.is_some() {
+            framer.encode_tail(payload, &mut tail);
+        }
+        let (marks, queued) = (self.marks, self.queued());
+        let pushed = self.outbox.push_frames(|out| {
+            let start = out.len();
+            framer.encode_head(payload, out).map_err(SendError::Framing)?;
+            let mut size = out.len() - start + payload.len() + tail.len();
+            if reference.is_none() && marks.fits(queued, size) {
+                out.extend_from_slice(payload);
+                framer.encode_tail(payload, out);
+                size = out.len() - start;
+            }
+            if marks.fits(queued, size) { Ok(()) } else { Err(SendError::Full) }
+        });
+        self.pressured |= pushed == Err(SendError::Full);
+        pushed?;
+        if let Some(bytes) = reference {
+            self.outbox.push_payload(bytes.clone());
+            self.outbox.push(|out| out.extend_from_slice(&tail));
+        }
+        Ok(())
+    }
+}
+
+impl Encoding {
+    /// A control frame with `head` and `body` as its payload.
+    fn encode_control(&mut self, opcode: OpCode, head: &[u8], body: &[u8], out: &mut Vec<u8>) {
+        let Encoding::WebSocket(keys) = self else { return };
+        let header = header::encode(opcode, head.len() + body.len(), keys.is_some());
+        out.extend_from_slice(header.as_bytes());
+        let key = keys.as_mut().map(Random::key);
+        out.extend_from_slice(key.as_ref().map_or(&[], |key| &key[..]));
+        let payload_at = out.len();
+        out.extend_from_slice(head);
+        out.extend_from_slice(body);
+        mask(&mut out[payload_at..], key.unwrap_or_default());
+    }
+}
+
+/// The payload, if it is to be queued by reference instead of copied.
+fn by_reference<'a>(message: &Message<'a>) -> Option<&'a bytes::Bytes> {
+    message.backing().filter(|bytes| bytes.len() >= LARGE)
+}
+
+pub(crate) const fn data_opcode(kind: Kind) -> OpCode {
+    match kind {
+        Kind::Text => OpCode::Text,
+        Kind::Binary => OpCode::Binary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::{Delimiter, FramingError, LengthPrefix};
+    use crate::websocket::frame::close_code::CloseCode;
+    use bytes::Bytes;
+
+    fn server(limit: usize) -> Sender {
+        Sender::websocket_server(WaterMarks::new(limit))
+    }
+
+    fn written(sender: &mut Sender) -> Vec<u8> {
+        let mut wire = Outbox::new();
+        sender.take(&mut wire);
+        let bytes = wire.chunks().collect::<Vec<_>>().concat();
+        sender.wrote(0);
+        bytes
+    }
+
+    #[test]
+    fn a_server_sends_the_bytes_of_rfc_6455_section_5_7() {
+        let mut sender = server(1000);
+        sender.send("Hello").unwrap();
+        assert_eq!(written(&mut sender), b"\x81\x05Hello");
+        sender.send(&[7; 256]).unwrap();
+        assert_eq!(written(&mut sender)[..4], [0x82, 0x7E, 0x01, 0x00]);
+        sender.send(&[7; 65536]).unwrap();
+        assert_eq!(written(&mut sender)[..10], [0x82, 0x7F, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_client_masks_every_frame_with_a_fresh_key() {
+        let mut sender = Sender::websocket_client(Random::from_seed(1), WaterMarks::default());
+        let mut keys = Vec::new();
+        for _ in 0..100 {
+            sender.send("Hello").unwrap();
+            let mut bytes = written(&mut sender);
+            let key = [bytes[2], bytes[3], bytes[4], bytes[5]];
+            assert_eq!(bytes[..2], [0x81, 0x85]);
+            mask(&mut bytes[6..], key);
+            assert_eq!(&bytes[6..], b"Hello");
+            keys.push(key);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 100);
+    }
+
+    #[test]
+    fn the_limit_is_strict_and_the_low_mark_ends_the_pressure() {
+        let mut sender = server(100);
+        let mut wire = Outbox::new();
+        for _ in 0..10 {
+            sender.send(&[0; 8]).unwrap();
+        }
+        assert_eq!((sender.queued(), sender.is_backpressured()), (100, false));
+        assert_eq!(sender.send(&[]), Err(SendError::Full));
+        assert!(sender.is_backpressured());
+        sender.take(&mut wire);
+        assert_eq!(sender.queued(), 100, "taken is not written");
+        assert!(!sender.wrote(60), "above the low mark");
+        assert!(sender.send(&[]).is_ok(), "but there is room");
+        assert!(sender.wrote(40) && !sender.is_backpressured());
+    }
+
+    #[test]
+    fn a_lone_message_is_accepted_whatever_its_size() {
+        let mut sender = server(10);
+        assert!(sender.has_room(1000));
+        sender.send(&[0; 1000]).unwrap();
+        assert!(!sender.has_room(0));
+        assert_eq!(sender.send("x"), Err(SendError::Full));
+    }
+
+    #[test]
+    fn a_large_backed_payload_is_queued_by_reference_on_every_protocol() {
+        let payload = Bytes::from(alloc::vec![7; LARGE]);
+        let mut senders = [
+            (server(1 << 20), 4),
+            (Sender::framed(Arc::new(LengthPrefix::new()), WaterMarks::default()), 4),
+            (Sender::framed(Arc::new(Delimiter::lines()), WaterMarks::default()), 0),
+        ];
+        for (sender, head) in &mut senders {
+            sender.send(&payload).unwrap();
+            let chunks: Vec<_> = sender.outbox().chunks().collect();
+            let shared = chunks.iter().any(|chunk| chunk.as_ptr() == payload.as_ptr());
+            assert!(shared, "no copy was made");
+            assert_eq!(chunks.concat()[*head..][..LARGE], payload[..]);
+        }
+    }
+
+    #[test]
+    fn a_prepared_message_gives_the_same_bytes_as_a_plain_one() {
+        for payload in [&b"small"[..], &[7; LARGE]] {
+            let prepared = Prepared::new(payload);
+            let make: [fn() -> Sender; 3] = [
+                || server(1 << 20),
+                || Sender::websocket_client(Random::from_seed(9), WaterMarks::default()),
+                || Sender::framed(Arc::new(LengthPrefix::new()), WaterMarks::default()),
+            ];
+            for make in make {
+                let (mut plain, mut shared) = (make(), make());
+                plain.send(payload).unwrap();
+                shared.send_prepared(&prepared).unwrap();
+                assert_eq!(written(&mut plain), written(&mut shared));
+            }
+        }
+    }
+
+    #[test]
+    fn exactly_one_close_is_sent_behind_what_is_queued_and_nothing_after_it() {
+        let mut sender = server(100);
+        sender.send("x").unwrap();
+        sender.close(&CloseFrame::new(CloseCode::NORMAL, "bye").unwrap());
+        sender.close(&CloseFrame::new(CloseCode::GOING_AWAY, "again").unwrap());
+        assert_eq!(sender.send("y"), Err(SendError::Closed));
+        let mut wire = Outbox::new();
+        sender.pong(b"late", &mut wire);
+        assert!(wire.is_empty());
+        assert_eq!(written(&mut sender), b"\x81\x01x\x88\x05\x03\xe8bye");
+    }
+
+    #[test]
+    fn an_empty_close_is_answered_with_an_empty_close() {
+        let mut sender = server(100);
+        sender.close(&CloseFrame::parse(b"").unwrap());
+        assert_eq!(written(&mut sender), b"\x88\x00");
+    }
+
+    #[test]
+    fn a_message_that_the_framing_refuses_leaves_nothing_behind() {
+        let mut sender = Sender::framed(Arc::new(Delimiter::lines()), WaterMarks::new(8));
+        let error = Err(SendError::Framing(FramingError::ContainsDelimiter));
+        assert_eq!(sender.send("a\nb"), error);
+        sender.send("123456").unwrap();
+        assert_eq!(sender.send("7"), Err(SendError::Full), "with its newline it is over");
+        sender.send("").unwrap();
+        assert_eq!(written(&mut sender), b"123456\n\n");
+    }
+}

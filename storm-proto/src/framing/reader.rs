@@ -1,0 +1,291 @@
+//! Bytes of a framed TCP stream in, messages out.
+//!
+//! A message that lies in the input as a whole is lent from there. One that is cut
+//! is copied together, with as little of what follows as possible, so that the
+//! next one is lent from the input again.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Decoded, Framer, FramingError};
+use crate::connection::assembly::{Assembly, LARGE};
+use crate::connection::receiver::Event;
+use crate::error::ProtocolError;
+use crate::message::{Kind, Message};
+
+/// The first look beyond a cut: most messages are shorter than this.
+const FIRST_STEP: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    framer: Arc<dyn Framer>,
+    /// The start of a message that is not complete.
+    partial: Assembly,
+    /// How far the framer has searched `partial`.
+    scanned: usize,
+    /// How many bytes are missing at least, as the framer said.
+    missing: usize,
+    /// The message lent last, if it was large and assembled.
+    backing: Bytes,
+    /// `partial` was lent and is to be given back.
+    lent: bool,
+    failed: bool,
+}
+
+/// What a step found; a slice of the input does not borrow the reader.
+enum Found<'i> {
+    Nothing,
+    InInput(&'i [u8]),
+    Assembled(core::ops::Range<usize>),
+    Failed(FramingError),
+}
+
+impl Reader {
+    pub(crate) fn new(framer: Arc<dyn Framer>) -> Reader {
+        Reader {
+            framer,
+            partial: Assembly::default(),
+            scanned: 0,
+            missing: 1,
+            backing: Bytes::new(),
+            lent: false,
+            failed: false,
+        }
+    }
+
+    pub(crate) fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
+        self.take_back();
+        if self.failed {
+            *input = &mut [];
+            return None;
+        }
+        match self.find(input) {
+            Found::Nothing => None,
+            Found::InInput(payload) => Some(Event::Message(Message::binary(payload))),
+            Found::Assembled(payload) => Some(Event::Message(self.lend(payload))),
+            Found::Failed(error) => {
+                self.failed = true;
+                *input = &mut [];
+                Some(Event::Failed(ProtocolError::Framing(error)))
+            }
+        }
+    }
+
+    /// Room for the rest of a large message, if one is under way.
+    pub(crate) fn direct(&mut self) -> Option<&mut [u8]> {
+        let large = !self.lent && self.partial.len() >= LARGE && self.missing >= LARGE;
+        large.then(|| self.partial.room(self.missing))
+    }
+
+    pub(crate) fn direct_filled(&mut self, n: usize) {
+        let n = self.partial.commit(n).len();
+        self.missing = self.missing.saturating_sub(n);
+    }
+
+    /// The start of a message that the stream ended in.
+    pub(crate) fn unfinished(&mut self) -> Bytes {
+        self.take_back();
+        self.partial.take()
+    }
+
+    fn find<'i>(&mut self, input: &mut &'i mut [u8]) -> Found<'i> {
+        if self.partial.len() > 0 {
+            return self.find_across(input);
+        }
+        if input.is_empty() {
+            return Found::Nothing;
+        }
+        self.scanned = 0;
+        match decode(&*self.framer, input, &mut self.scanned) {
+            Ok(Decoded::Message { payload, consumed }) => {
+                let (message, rest) = core::mem::take(input).split_at_mut(consumed);
+                *input = rest;
+                Found::InInput(&message[payload])
+            }
+            Ok(Decoded::More { at_least }) => {
+                self.missing = at_least;
+                self.partial.push(input);
+                *input = &mut [];
+                Found::Nothing
+            }
+            Err(error) => Found::Failed(error),
+        }
+    }
+
+    /// Moves input behind the partial message in growing steps until it is whole;
+    /// what was moved too much goes back to the input.
+    fn find_across<'i>(&mut self, input: &mut &'i mut [u8]) -> Found<'i> {
+        let mut step = FIRST_STEP;
+        loop {
+            let before = self.partial.len();
+            let (piece, _) = input.split_at(self.missing.max(step).min(input.len()));
+            self.partial.push(piece);
+            match self.decode_partial() {
+                Ok(Decoded::Message { payload, consumed }) => {
+                    let taken = consumed.saturating_sub(before);
+                    *input = &mut core::mem::take(input)[taken..];
+                    self.partial.truncate(consumed);
+                    return Found::Assembled(payload);
+                }
+                Ok(Decoded::More { at_least }) => {
+                    let moved = self.partial.len() - before;
+                    *input = &mut core::mem::take(input)[moved..];
+                    self.missing = at_least;
+                    step = step.saturating_mul(2);
+                    if input.is_empty() {
+                        return Found::Nothing;
+                    }
+                }
+                Err(error) => return Found::Failed(error),
+            }
+        }
+    }
+
+    fn decode_partial(&mut self) -> Result<Decoded, FramingError> {
+        decode(&*self.framer, self.partial.as_slice(), &mut self.scanned)
+    }
+
+    fn lend(&mut self, payload: core::ops::Range<usize>) -> Message<'_> {
+        if self.partial.len() < LARGE {
+            self.lent = true;
+            return Message::binary(&self.partial.as_slice()[payload]);
+        }
+        self.backing = self.partial.take().slice(payload);
+        Message::backed(Kind::Binary, &self.backing)
+    }
+
+    fn take_back(&mut self) {
+        if self.lent {
+            self.lent = false;
+            self.partial.release();
+        }
+        if !self.backing.is_empty() {
+            self.backing = Bytes::new();
+        }
+        if self.partial.len() == 0 {
+            self.scanned = 0;
+        }
+    }
+}
+
+/// Asks the framer, and does not trust its ranges: it may be an application's own.
+fn decode(
+    framer: &dyn Framer,
+    buffered: &[u8],
+    scanned: &mut usize,
+) -> Result<Decoded, FramingError> {
+    let decoded = framer.decode(buffered, scanned)?;
+    match &decoded {
+        Decoded::Message { payload, consumed } => {
+            let ordered = payload.start <= payload.end && payload.end <= *consumed;
+            if !ordered || *consumed == 0 || *consumed > buffered.len() {
+                return Err(FramingError::Custom("the framer returned a range outside its input"));
+            }
+        }
+        Decoded::More { .. } => {}
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::{Delimiter, LengthPrefix, Raw};
+    use alloc::vec::Vec;
+
+    /// Everything that `framer` makes of `wire`, given in pieces of `size` bytes.
+    fn read(framer: impl Framer, wire: &[u8], size: usize) -> Vec<Result<Vec<u8>, ProtocolError>> {
+        let mut reader = Reader::new(Arc::new(framer));
+        let mut events = Vec::new();
+        for piece in wire.chunks(size.max(1)) {
+            let mut piece = piece.to_vec();
+            let mut input = &mut piece[..];
+            while let Some(event) = reader.next(&mut input) {
+                events.push(match event {
+                    Event::Message(message) => Ok(message.as_bytes().to_vec()),
+                    Event::Failed(error) => Err(error),
+                    other => panic!("a framed stream has no {other:?}"),
+                });
+            }
+            assert!(input.is_empty());
+        }
+        events
+    }
+
+    fn lines(text: &str) -> Vec<Result<Vec<u8>, ProtocolError>> {
+        text.lines().map(|line| Ok(line.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn the_same_lines_come_out_wherever_the_bytes_are_cut() {
+        let long = "x".repeat(3000);
+        let text = ["a", "", "bc", &long, "", "end"].join("\n") + "\n";
+        for size in 1..text.len() + 1 {
+            assert_eq!(read(Delimiter::lines(), text.as_bytes(), size), lines(&text), "size {size}");
+        }
+    }
+
+    #[test]
+    fn the_same_prefixed_messages_come_out_wherever_the_bytes_are_cut() {
+        let messages = [&b""[..], b"abc", &[7; 500], &[8; 40_000], b"end"];
+        let mut wire = Vec::new();
+        for message in messages {
+            LengthPrefix::new().encode_head(message, &mut wire).unwrap();
+            wire.extend_from_slice(message);
+        }
+        let expected: Vec<_> = messages.iter().map(|message| Ok(message.to_vec())).collect();
+        for size in (1..50).chain([500, 1000, 20_000, 39_999, 50_000]) {
+            assert_eq!(read(LengthPrefix::new(), &wire, size), expected, "size {size}");
+        }
+    }
+
+    #[test]
+    fn raw_chunks_come_as_they_are() {
+        let chunks = read(Raw, b"abcdef", 4);
+        assert_eq!(chunks, [Ok(b"abcd".to_vec()), Ok(b"ef".to_vec())]);
+    }
+
+    #[test]
+    fn a_fault_is_told_once_and_ends_everything_wherever_it_was_cut() {
+        let wire = b"ok\ntoo long\nok\n";
+        let expected = [
+            Ok(b"ok".to_vec()),
+            Err(ProtocolError::Framing(FramingError::TooLong { limit: 4 })),
+        ];
+        for size in 1..=wire.len() {
+            assert_eq!(read(Delimiter::lines().limit(4), wire, size), expected, "size {size}");
+        }
+    }
+
+    #[test]
+    fn a_large_message_is_read_straight_into_its_own_buffer() {
+        let mut reader = Reader::new(Arc::new(LengthPrefix::new()));
+        let mut head = Vec::from(100_000u32.to_be_bytes());
+        head.resize(20_000, 1);
+        assert!(reader.next(&mut &mut head[..]).is_none());
+        let mut left = 100_004 - 20_000;
+        while let Some(room) = reader.direct() {
+            let n = room.len();
+            room.fill(1);
+            reader.direct_filled(n);
+            left -= n;
+        }
+        let mut tail = alloc::vec![1; left];
+        let Some(Event::Message(message)) = reader.next(&mut &mut tail[..]) else {
+            panic!("not whole")
+        };
+        assert_eq!(message.as_bytes(), [1; 100_000]);
+        assert!(message.backing().is_some(), "kept and sent by reference");
+    }
+
+    #[test]
+    fn an_unfinished_message_is_told_at_the_end() {
+        let mut reader = Reader::new(Arc::new(Delimiter::lines()));
+        let mut wire = *b"line\nrest";
+        let mut input = &mut wire[..];
+        while reader.next(&mut input).is_some() {}
+        assert_eq!(reader.unfinished(), Bytes::from_static(b"rest"));
+        assert_eq!(reader.unfinished(), Bytes::new());
+    }
+}

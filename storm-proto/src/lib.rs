@@ -1,0 +1,29 @@
+//! Storm.
+#![no_std]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub(crate) mod connection;
+mod error;
+pub mod framing;
+mod message;
+mod random;
+mod time;
+mod timer;
+pub mod websocket;
+
+pub use error::{CloseError, Error, LocalError, ProtocolError, SendError, TransportError, TransportErrorKind};
+pub use message::{Kind, Message, OwnedMessage};
+pub use random::Random;
+pub use time::Instant;
+pub use timer::Timer;
+pub use connection::outbox::Outbox;
+pub use connection::flow::WaterMarks;
+pub use connection::receiver::{Event, Receiver};
+pub use connection::sender::Sender;
+pub use websocket::frame::close::CloseFrame;
+pub use websocket::frame::close_code::CloseCode;
+pub use websocket::prepared::Prepared;
+pub struct DisconnectReason;

@@ -1,0 +1,60 @@
+//! Encode once, send to many.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::frame::header;
+use crate::connection::sender::data_opcode;
+use crate::message::{Kind, Message};
+
+/// A message encoded as a server's WebSocket frame, to be queued on any number of
+/// sessions without encoding it again. Cloning it counts a reference.
+///
+/// On sessions that need other bytes (a client's, which are masked; framed TCP)
+/// the payload in it is encoded for them as usual.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    kind: Kind,
+    frame: Bytes,
+    payload_at: u8,
+}
+
+impl Prepared {
+    /// Encodes `message`: one allocation, exactly sized.
+    #[must_use]
+    pub fn new<'a>(message: impl Into<Message<'a>>) -> Prepared {
+        let message = message.into();
+        let header = header::encode(data_opcode(message.kind()), message.len(), false);
+        let header = header.as_bytes();
+        let mut frame = Vec::with_capacity(header.len() + message.len());
+        frame.extend_from_slice(header);
+        frame.extend_from_slice(message.as_bytes());
+        Prepared {
+            kind: message.kind(),
+            frame: Bytes::from(frame),
+            payload_at: header.len() as u8,
+        }
+    }
+
+    /// Text or binary.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.frame[usize::from(self.payload_at)..]
+    }
+
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The payload, sharing the memory of the frame.
+    pub(crate) fn shared_payload(&self) -> Bytes {
+        self.frame.slice(usize::from(self.payload_at)..)
+    }
+}

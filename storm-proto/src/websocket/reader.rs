@@ -1,0 +1,357 @@
+//! Frames in, messages out (RFC 6455 sections 5 and 6.2).
+//!
+//! ```text
+//!            +-> header -> payload --+-- control frame ----> Ping, Pong, Close
+//!            |                       |
+//!            +---- not the last -----+-- last of a message -> Message
+//! ```
+//!
+//! A message of one frame that lies in the input as a whole is unmasked there and
+//! lent from there. All else comes together in a buffer that grows with what was
+//! received. The first fault ends everything: no event follows it, and what the
+//! peer still sends is thrown away (section 7.1.7).
+
+use bytes::Bytes;
+
+use super::frame::close::CloseFrame;
+use super::frame::header::{self, Header, MAX_HEADER, OpCode};
+use super::frame::mask::{mask, rotate};
+use super::utf8::Utf8;
+use super::{Limits, Role};
+use crate::connection::assembly::{Assembly, LARGE};
+use crate::connection::receiver::Event;
+use crate::error::ProtocolError;
+use crate::message::{Kind, Message};
+
+#[derive(Debug)]
+pub(crate) struct Reader {
+    role: Role,
+    limits: Limits,
+    /// A header that is not complete: `header[..header_len]`.
+    header: [u8; MAX_HEADER],
+    header_len: u8,
+    /// The frame whose payload is under way.
+    frame: Option<Frame>,
+    /// The kind of the message under way, from its first fragment.
+    kind: Option<Kind>,
+    /// How many fragments it has so far.
+    fragments: u32,
+    utf8: Utf8,
+    message: Assembly,
+    /// The payload of a control frame that was cut.
+    control: Assembly,
+    /// The message lent last, if it was large and assembled.
+    backing: Bytes,
+    lent: Lent,
+    /// A fault found where no event could be returned.
+    fault: Option<ProtocolError>,
+    /// A Close or a fault was delivered: nothing counts any more.
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Frame {
+    fin: bool,
+    opcode: OpCode,
+    /// Turned so that its first byte belongs to the next byte of the payload.
+    key: [u8; 4],
+    rest: usize,
+}
+
+/// Which buffer the last event was lent from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lent {
+    Nothing,
+    Message,
+    Control,
+}
+
+/// What one step found. Slices are the input's, so that they do not borrow the reader.
+enum Step<'i> {
+    /// Something was consumed; go on.
+    More,
+    /// All input is consumed.
+    Empty,
+    Text(&'i str),
+    Binary(&'i [u8]),
+    Control(OpCode, &'i [u8]),
+    AssembledMessage(Kind),
+    AssembledControl(OpCode),
+}
+
+impl Reader {
+    pub(crate) fn new(role: Role, limits: Limits) -> Reader {
+        Reader {
+            role,
+            limits,
+            header: [0; MAX_HEADER],
+            header_len: 0,
+            frame: None,
+            kind: None,
+            fragments: 0,
+            utf8: Utf8::default(),
+            message: Assembly::default(),
+            control: Assembly::default(),
+            backing: Bytes::new(),
+            lent: Lent::Nothing,
+            fault: None,
+            done: false,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
+        self.take_back();
+        if self.done {
+            *input = &mut [];
+            return None;
+        }
+        let step = loop {
+            let step = match (self.fault.take(), &self.frame) {
+                (Some(fault), _) => Err(fault),
+                (None, None) => self.read_header(input),
+                (None, Some(_)) => self.read_payload(input),
+            };
+            if !matches!(step, Ok(Step::More)) {
+                break step;
+            }
+        };
+        let event = match step {
+            Ok(Step::More | Step::Empty) => return None,
+            Ok(Step::Text(text)) => Ok(Event::Message(Message::text(text))),
+            Ok(Step::Binary(bytes)) => Ok(Event::Message(Message::binary(bytes))),
+            Ok(Step::Control(opcode, payload)) => control_event(opcode, payload),
+            Ok(Step::AssembledMessage(kind)) => return Some(Event::Message(self.lend(kind))),
+            Ok(Step::AssembledControl(opcode)) => {
+                self.lent = Lent::Control;
+                control_event(opcode, self.control.as_slice())
+            }
+            Err(fault) => Err(fault),
+        };
+        let event = event.unwrap_or_else(Event::Failed);
+        if matches!(event, Event::Close(_) | Event::Failed(_)) {
+            self.done = true;
+            *input = &mut [];
+        }
+        Some(event)
+    }
+
+    /// Room for the rest of a large frame, if one is under way.
+    pub(crate) fn direct(&mut self) -> Option<&mut [u8]> {
+        match &self.frame {
+            Some(frame)
+                if self.lent == Lent::Nothing
+                    && frame.rest >= LARGE
+                    && self.message.len() >= LARGE
+                    && !frame.opcode.is_control() =>
+            {
+                Some(self.message.room(frame.rest))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the first `n` bytes of the room as received.
+    pub(crate) fn direct_filled(&mut self, n: usize) {
+        let Some(frame) = &mut self.frame else { return };
+        let received = self.message.commit(n.min(frame.rest));
+        mask(received, frame.key);
+        frame.key = rotate(frame.key, received.len());
+        frame.rest -= received.len();
+        if self.kind == Some(Kind::Text) && self.fault.is_none() {
+            self.fault = self.utf8.push(received).err();
+        }
+    }
+
+    fn read_header<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Step<'i>, ProtocolError> {
+        if self.header_len > 0 {
+            return self.read_cut_header(input);
+        }
+        match header::decode(input, self.role)? {
+            Some((header, size)) => {
+                *input = &mut core::mem::take(input)[size..];
+                self.begin_frame(header, input)
+            }
+            None => {
+                let start = core::mem::take(input);
+                self.header[..start.len()].copy_from_slice(start);
+                self.header_len = start.len() as u8;
+                Ok(Step::Empty)
+            }
+        }
+    }
+
+    fn read_cut_header<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Step<'i>, ProtocolError> {
+        let have = usize::from(self.header_len);
+        let more = input.len().min(MAX_HEADER - have);
+        self.header[have..have + more].copy_from_slice(&input[..more]);
+        match header::decode(&self.header[..have + more], self.role)? {
+            Some((header, size)) => {
+                self.header_len = 0;
+                *input = &mut core::mem::take(input)[size - have..];
+                self.begin_frame(header, input)
+            }
+            None => {
+                self.header_len = (have + more) as u8;
+                *input = &mut core::mem::take(input)[more..];
+                Ok(Step::Empty)
+            }
+        }
+    }
+
+    /// Checks a complete header against what came before, and takes the payload if
+    /// all of it is there.
+    #[inline]
+    fn begin_frame<'i>(
+        &mut self,
+        header: Header,
+        input: &mut &'i mut [u8],
+    ) -> Result<Step<'i>, ProtocolError> {
+        let whole = header.len <= input.len() as u64;
+        if header.opcode.is_control() {
+            if whole {
+                return Ok(Step::Control(header.opcode, take_unmasked(header, input)));
+            }
+        } else {
+            self.check_sequence(header.opcode)?;
+            self.check_limits(header.len)?;
+            if whole && header.fin && self.kind.is_none() {
+                let payload = take_unmasked(header, input);
+                return match header.opcode {
+                    OpCode::Text => simdutf8::basic::from_utf8(payload)
+                        .map(Step::Text)
+                        .map_err(|_| ProtocolError::InvalidUtf8),
+                    _ => Ok(Step::Binary(payload)),
+                };
+            }
+            self.begin_fragment(header.opcode);
+        }
+        let Header { fin, opcode, key, len } = header;
+        self.frame = Some(Frame { fin, opcode, key, rest: len as usize });
+        Ok(Step::More)
+    }
+
+    /// Section 5.4: fragments follow their first, and messages do not mix.
+    fn check_sequence(&self, opcode: OpCode) -> Result<(), ProtocolError> {
+        match (opcode, self.kind) {
+            (OpCode::Continuation, None) => Err(ProtocolError::UnexpectedContinuation),
+            (OpCode::Text | OpCode::Binary, Some(_)) => Err(ProtocolError::InterleavedMessage),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_limits(&self, len: u64) -> Result<(), ProtocolError> {
+        let Limits { frame, message, fragments } = self.limits;
+        if len > frame as u64 {
+            return Err(ProtocolError::FrameTooLarge { len, limit: frame });
+        }
+        // No overflow: both are at most a usize that is in memory or within the limit.
+        if len > (message as u64).saturating_sub(self.message.len() as u64) {
+            return Err(ProtocolError::MessageTooLarge { limit: message });
+        }
+        if self.fragments >= fragments {
+            return Err(ProtocolError::TooManyFragments { limit: fragments });
+        }
+        Ok(())
+    }
+
+    fn begin_fragment(&mut self, opcode: OpCode) {
+        self.fragments += 1;
+        match opcode {
+            OpCode::Text => self.kind = Some(Kind::Text),
+            OpCode::Binary => self.kind = Some(Kind::Binary),
+            _ => {}
+        }
+    }
+
+    fn read_payload<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Step<'i>, ProtocolError> {
+        let Some(frame) = &mut self.frame else { return Ok(Step::More) };
+        if frame.rest > 0 && input.is_empty() {
+            return Ok(Step::Empty);
+        }
+        let buffer =
+            if frame.opcode.is_control() { &mut self.control } else { &mut self.message };
+        let (piece, rest) = split_at_most(core::mem::take(input), frame.rest);
+        *input = rest;
+        let piece = buffer.push(piece);
+        mask(piece, frame.key);
+        frame.key = rotate(frame.key, piece.len());
+        frame.rest -= piece.len();
+        if !frame.opcode.is_control() && self.kind == Some(Kind::Text) {
+            self.utf8.push(piece)?;
+        }
+        if frame.rest > 0 {
+            return Ok(Step::Empty);
+        }
+        let (fin, opcode) = (frame.fin, frame.opcode);
+        self.frame = None;
+        self.end_frame(fin, opcode)
+    }
+
+    fn end_frame<'i>(&mut self, fin: bool, opcode: OpCode) -> Result<Step<'i>, ProtocolError> {
+        if opcode.is_control() {
+            return Ok(Step::AssembledControl(opcode));
+        }
+        match self.kind {
+            Some(kind) if fin => {
+                self.kind = None;
+                self.fragments = 0;
+                self.utf8.finish()?;
+                Ok(Step::AssembledMessage(kind))
+            }
+            _ => Ok(Step::More),
+        }
+    }
+
+    /// Lends the assembled message: a large one with its buffer as backing.
+    fn lend(&mut self, kind: Kind) -> Message<'_> {
+        if self.message.len() >= LARGE {
+            self.backing = self.message.take();
+            return Message::backed(kind, &self.backing);
+        }
+        self.lent = Lent::Message;
+        match kind {
+            Kind::Text => Message::checked_text(self.message.as_slice()),
+            Kind::Binary => Message::binary(self.message.as_slice()),
+        }
+    }
+
+    /// Takes back what the last event lent: an idle connection holds no buffer.
+    #[inline]
+    fn take_back(&mut self) {
+        match self.lent {
+            Lent::Nothing => {}
+            Lent::Message => self.message.release(),
+            Lent::Control => self.control.release(),
+        }
+        self.lent = Lent::Nothing;
+        if !self.backing.is_empty() {
+            self.backing = Bytes::new();
+        }
+    }
+}
+
+fn split_at_most(bytes: &mut [u8], at: usize) -> (&mut [u8], &mut [u8]) {
+    let at = at.min(bytes.len());
+    bytes.split_at_mut(at)
+}
+
+/// Cuts the payload off the input and unmasks it in place.
+#[inline]
+fn take_unmasked<'i>(header: Header, input: &mut &'i mut [u8]) -> &'i [u8] {
+    let (payload, rest) = core::mem::take(input).split_at_mut(header.len as usize);
+    *input = rest;
+    // A server's frames carry no key; its zeros would change nothing, slowly.
+    if header.key != [0; 4] {
+        mask(payload, header.key);
+    }
+    payload
+}
+
+fn control_event(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
+    match opcode {
+        OpCode::Ping => Ok(Event::Ping(payload)),
+        OpCode::Pong => Ok(Event::Pong(payload)),
+        _ => CloseFrame::parse(payload).map(Event::Close),
+    }
+}
