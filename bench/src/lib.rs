@@ -4,14 +4,15 @@
 
 use std::ops::{Deref, DerefMut};
 
-/// A page on the machines measured so far. A larger page only makes the alignment weaker than it could be.
+/// A page on the machines measured so far; if it is larger, the buffer is only less well placed.
 const PAGE: usize = 4096;
 
-/// A byte buffer that starts on a page boundary (buffers below a page: on the next power of two of their size).
+/// A byte buffer that starts on a page boundary (below a page: on a power of two).
 ///
-/// Allocators put large blocks 16 bytes into a page, while the kernel's socket pages start at 0. On CPUs that copy
-/// with `rep movsb` such a near miss makes the copy out of the socket more than twice as slow, which would measure the
-/// allocator instead of the server. So the buffer is allocated too large and used from the first aligned byte on.
+/// Allocators put large blocks 16 bytes into a page, while the kernel's socket pages start at 0. On
+/// CPUs that copy with `rep movsb` such a near miss makes the copy out of the socket more than twice
+/// as slow, which would measure the allocator instead of the server. So the buffer is allocated too
+/// large and used from its first aligned byte on.
 pub struct AlignedBuffer {
     storage: Vec<u8>,
     start: usize,
@@ -19,12 +20,12 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// A zeroed buffer of `len` bytes. Fresh pages count as memory only once they are written.
+    /// A zeroed buffer of `len` bytes.
     pub fn new(len: usize) -> Self {
         let alignment = len.next_power_of_two().min(PAGE);
         let storage = vec![0; len + alignment - 1];
         let start = storage.as_ptr().align_offset(alignment);
-        // `align_offset` may decline by answering usize::MAX; an unaligned buffer is then still a correct one.
+        // `align_offset` may decline with usize::MAX; an unaligned buffer is still a correct one.
         let start = if start < alignment { start } else { 0 };
         Self { storage, start, len }
     }

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import ssl
+import sys
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -226,7 +227,10 @@ class ClientUnderTest:
                 except TimeoutError:
                     pass
         finally:
+            # Close the socket only when nothing waits on it any more: the
+            # event loop would take the next socket of that number for it.
             accepting.cancel()
+            await asyncio.gather(accepting, return_exceptions=True)
             self.listener.close()
         # Cases still under way have limits of their own.
         await asyncio.gather(*self.at_work, return_exceptions=True)
@@ -249,18 +253,24 @@ class ClientUnderTest:
         self.last_seen = time.monotonic()
 
     async def _serve(self, sock):
-        peer = Link(sock)
         try:
-            if self.tls:
-                peer = TlsLink(sock, self.tls, server_side=True)
-                await asyncio.wait_for(peer.handshake(), HANDSHAKE_SECONDS)
-            raw = await asyncio.wait_for(peer.recv_head(), HANDSHAKE_SECONDS)
-            if raw is not None:
-                await self._route(peer, wire.Head(raw))
-        except (OSError, TimeoutError):
-            pass  # no usable request: the case it was meant for stays MISSING
+            request = await self._request(sock)
+            if request:
+                await self._route(*request)
+        except (OSError, TimeoutError) as error:
+            # Where this belongs to a case, the case stays MISSING.
+            print(f"a connection came to nothing: {error!r}", file=sys.stderr)
         finally:
-            peer.close()
+            sock.close()
+
+    async def _request(self, sock):
+        """The link of a new connection and its request, None if none comes."""
+        peer = Link(sock)
+        if self.tls:
+            peer = TlsLink(sock, self.tls, server_side=True)
+            await asyncio.wait_for(peer.handshake(), HANDSHAKE_SECONDS)
+        raw = await asyncio.wait_for(peer.recv_head(), HANDSHAKE_SECONDS)
+        return raw and (peer, wire.Head(raw))
 
     async def _route(self, peer, request):
         target = urlsplit((request.start.split(" ") + [""])[1])

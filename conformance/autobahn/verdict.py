@@ -8,6 +8,15 @@ from dataclasses import dataclass
 
 from wire import extensions
 
+# As a server the suite takes these groups only on an offer that names what it
+# wants to ask for, although RFC 7692 lets it ask for no context takeover anyway.
+NEEDED_IN_OFFER = {
+    "13.2": ("client_no_context_takeover",),
+    "13.3": ("client_max_window_bits",),
+    "13.4": ("client_max_window_bits",),
+    "13.5": ("client_no_context_takeover", "client_max_window_bits"),
+    "13.6": ("client_no_context_takeover", "client_max_window_bits"),
+}
 CASE_LIST = pathlib.Path(__file__).with_name("cases.tsv")
 
 
@@ -32,12 +41,14 @@ def read_case(row):
 
 
 def matches(pattern, case_id):
-    if pattern == "*":
-        return True
-    if pattern.endswith(".*"):
-        # With the dot, so that 1.* is not 10.1.1 as well.
-        return case_id.startswith(pattern[:-1])
-    return case_id == pattern
+    """Compare part by part: 1.* is not 10.1.1, and 12.*.1 names five cases."""
+    wanted, parts = pattern.split("."), case_id.split(".")
+    if wanted[-1] == "*":
+        wanted = wanted[:-1]
+        parts = parts[: len(wanted)]
+    return len(wanted) == len(parts) and all(
+        want in ("*", part) for want, part in zip(wanted, parts)
+    )
 
 
 def select(patterns, cases):
@@ -110,22 +121,16 @@ def close_detail(result):
 
 
 def deflate_terms(result, request, response):
-    """Why sections 12 and 13 found no common terms. As a server the suite
-    takes part of 13.2 to 13.6 only on an offer that names what it wants to
-    ask for, although RFC 7692 lets it ask for no context takeover anyway."""
+    """Why sections 12 and 13 found no common terms."""
     offered = "; ".join(request.all("sec-websocket-extensions")) or "nothing"
     answered = "; ".join(response.all("sec-websocket-extensions")) or "nothing"
     who = ("the peer", "the suite") if result.is_server else ("the suite", "the peer")
     text = f"{who[0]} offered {offered}, {who[1]} answered {answered}"
-    names = [key for _, params in extensions(request) for key, _ in params]
-    if result.is_server and offered != "nothing":
-        lacking = [
-            name
-            for name in ("client_no_context_takeover", "client_max_window_bits")
-            if name not in names
-        ]
-        if lacking:
-            text += f" (the case may need an offer that names {' and '.join(lacking)})"
+    named = {key for _, params in extensions(request) for key, _ in params}
+    needed = NEEDED_IN_OFFER.get(result.case_id.rpartition(".")[0], ())
+    lacking = [name for name in needed if name not in named]
+    if result.is_server and lacking:
+        text += f" (the case wants an offer that names {' and '.join(lacking)})"
     return text
 
 

@@ -5,6 +5,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub(crate) mod client;
 pub(crate) mod connection;
 mod error;
 pub mod framing;
@@ -14,16 +15,21 @@ mod time;
 mod timer;
 pub mod websocket;
 
-pub use error::{CloseError, Error, LocalError, ProtocolError, SendError, TransportError, TransportErrorKind};
+pub use client::uri::{Scheme, Uri, UriError};
+pub use connection::flow::WaterMarks;
+pub use connection::link::{Link, Step};
+pub use connection::options::{Heartbeat, Timeouts};
+pub use connection::outbox::Outbox;
+pub use connection::reason::{Cause, DisconnectReason, Side};
+pub use connection::receiver::{Event, Receiver};
+pub use connection::sender::Sender;
+pub use error::{
+    CloseError, Error, LocalError, ProtocolError, SendError, TransportError, TransportErrorKind,
+};
 pub use message::{Kind, Message, OwnedMessage};
 pub use random::Random;
 pub use time::Instant;
 pub use timer::Timer;
-pub use connection::outbox::Outbox;
-pub use connection::flow::WaterMarks;
-pub use connection::receiver::{Event, Receiver};
-pub use connection::sender::Sender;
 pub use websocket::frame::close::CloseFrame;
 pub use websocket::frame::close_code::CloseCode;
 pub use websocket::prepared::Prepared;
-pub struct DisconnectReason;

@@ -22,7 +22,8 @@ pub enum Timer {
 }
 
 impl Timer {
-    const ALL: [Timer; 5] = [Timer::Handshake, Timer::Ping, Timer::Idle, Timer::Stall, Timer::Close];
+    const ALL: [Timer; 5] =
+        [Timer::Handshake, Timer::Ping, Timer::Idle, Timer::Stall, Timer::Close];
 
     /// The name used in errors and logs.
     #[must_use]

@@ -1,5 +1,5 @@
-//! The baseline: a TCP echo on tokio that knows no protocol. What it costs is what any server on the same runtime
-//! pays for sockets and scheduling alone, so the others are shown as multiples of it.
+//! The baseline: a TCP echo on tokio that knows no protocol. What it costs is what any server on the
+//! same runtime pays for sockets and scheduling alone; the others are shown as multiples of it.
 
 #![forbid(unsafe_code)]
 
@@ -24,8 +24,9 @@ struct Options {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
 
-    /// Buffer per connection. A small one (64) shows what a task and a socket alone cost an idle connection.
-    #[arg(long = "idle-buffer", value_name = "BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Buffer per connection; 64 shows what a task and a socket alone cost an idle connection.
+    #[arg(long = "idle-buffer", value_name = "BYTES", default_value_t = 65_536)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     buffer: u32,
 }
 
@@ -52,7 +53,7 @@ async fn serve(options: &Options) -> io::Result<()> {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(tokio::spawn(echo(stream, options.buffer as usize))),
                 Err(error) => {
-                    // Out of descriptors, most likely: say so, and do not spin until one is free again.
+                    // Out of descriptors, most likely: do not spin until one is free again.
                     eprintln!("accept: {error}");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }

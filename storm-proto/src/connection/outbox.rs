@@ -318,8 +318,11 @@ mod tests {
 
     #[test]
     fn a_control_frame_waits_for_one_frame_at_most() {
-        let (a, b, c) =
-            (frame(OpCode::Text, b"aaaa"), frame(OpCode::Text, b"bbbb"), frame(OpCode::Text, b"cc"));
+        let (a, b, c) = (
+            frame(OpCode::Text, b"aaaa"),
+            frame(OpCode::Text, b"bbbb"),
+            frame(OpCode::Text, b"cc"),
+        );
         let p = frame(OpCode::Pong, b"p");
         for sent in 0..a.len() + b.len() + c.len() {
             let mut outbox = Outbox::new();
@@ -367,11 +370,8 @@ mod tests {
         }
         outbox.push_control(Control::Ping, |out| out.extend(frame(OpCode::Ping, b"")));
         assert_eq!(outbox.len(), 16 + 127 + 2);
-        let expected = [
-            b"HTTP/1.1 101 ...",
-            &frame(OpCode::Pong, &[99; 125])[..],
-            &frame(OpCode::Ping, b""),
-        ];
+        let expected =
+            [b"HTTP/1.1 101 ...", &frame(OpCode::Pong, &[99; 125])[..], &frame(OpCode::Ping, b"")];
         assert_eq!(drain(&mut outbox), expected.concat());
     }
 
@@ -383,7 +383,11 @@ mod tests {
         outbox.advance(3);
         pong(&mut outbox, b"new");
         let rest = drain(&mut outbox);
-        let all = [frame(OpCode::Pong, b"old"), frame(OpCode::Pong, b"new"), frame(OpCode::Text, b"data")];
+        let all = [
+            frame(OpCode::Pong, b"old"),
+            frame(OpCode::Pong, b"new"),
+            frame(OpCode::Text, b"data"),
+        ];
         assert_eq!(rest, all.concat()[3..]);
     }
 

@@ -130,7 +130,12 @@ impl Sender {
         }
     }
 
-    /// Ends sending without a word and drops what is queued; returns its size in bytes.
+    /// Ends sending without a word; what is queued is still to be written.
+    pub fn end(&mut self) {
+        self.open = false;
+    }
+
+    /// Ends sending and drops what is queued; returns its size in bytes.
     pub fn abort(&mut self) -> usize {
         self.open = false;
         core::mem::take(&mut self.outbox).len()

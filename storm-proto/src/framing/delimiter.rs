@@ -146,7 +146,11 @@ mod tests {
         assert_eq!(framer.decode(b"line\r", &mut scanned), Ok(Decoded::More { at_least: 1 }));
         assert_eq!(scanned, 5);
         let found = framer.decode(b"line\r\nx", &mut scanned);
-        assert_eq!(found, Ok(Decoded::Message { payload: 0..4, consumed: 6 }), "border in the middle");
+        assert_eq!(
+            found,
+            Ok(Decoded::Message { payload: 0..4, consumed: 6 }),
+            "border in the middle"
+        );
     }
 
     #[test]
@@ -157,7 +161,10 @@ mod tests {
         assert_eq!(framer.decode(b"abcd\n", &mut 0), too_long);
         assert_eq!(framer.decode(b"abcd", &mut 0), too_long, "no newline can save it");
         assert_eq!(framer.decode(b"abc", &mut 0), Ok(Decoded::More { at_least: 1 }));
-        assert_eq!(framer.encode_head(b"abcd", &mut Vec::new()), Err(FramingError::TooLong { limit: 3 }));
+        assert_eq!(
+            framer.encode_head(b"abcd", &mut Vec::new()),
+            Err(FramingError::TooLong { limit: 3 })
+        );
     }
 
     #[test]

@@ -28,10 +28,7 @@ mod tests {
 
     #[test]
     fn all_that_is_there_is_one_message_and_nothing_is_none() {
-        assert_eq!(
-            Raw.decode(b"abc", &mut 0),
-            Ok(Decoded::Message { payload: 0..3, consumed: 3 })
-        );
+        assert_eq!(Raw.decode(b"abc", &mut 0), Ok(Decoded::Message { payload: 0..3, consumed: 3 }));
         assert_eq!(Raw.decode(b"", &mut 0), Ok(Decoded::More { at_least: 1 }));
     }
 }

@@ -222,7 +222,11 @@ mod tests {
         let long = "x".repeat(3000);
         let text = ["a", "", "bc", &long, "", "end"].join("\n") + "\n";
         for size in 1..text.len() + 1 {
-            assert_eq!(read(Delimiter::lines(), text.as_bytes(), size), lines(&text), "size {size}");
+            assert_eq!(
+                read(Delimiter::lines(), text.as_bytes(), size),
+                lines(&text),
+                "size {size}"
+            );
         }
     }
 
@@ -249,10 +253,8 @@ mod tests {
     #[test]
     fn a_fault_is_told_once_and_ends_everything_wherever_it_was_cut() {
         let wire = b"ok\ntoo long\nok\n";
-        let expected = [
-            Ok(b"ok".to_vec()),
-            Err(ProtocolError::Framing(FramingError::TooLong { limit: 4 })),
-        ];
+        let expected =
+            [Ok(b"ok".to_vec()), Err(ProtocolError::Framing(FramingError::TooLong { limit: 4 }))];
         for size in 1..=wire.len() {
             assert_eq!(read(Delimiter::lines().limit(4), wire, size), expected, "size {size}");
         }

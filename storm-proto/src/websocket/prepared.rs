@@ -30,11 +30,7 @@ impl Prepared {
         let mut frame = Vec::with_capacity(header.len() + message.len());
         frame.extend_from_slice(header);
         frame.extend_from_slice(message.as_bytes());
-        Prepared {
-            kind: message.kind(),
-            frame: Bytes::from(frame),
-            payload_at: header.len() as u8,
-        }
+        Prepared { kind: message.kind(), frame: Bytes::from(frame), payload_at: header.len() as u8 }
     }
 
     /// Text or binary.

@@ -269,8 +269,7 @@ impl Reader {
         if frame.rest > 0 && input.is_empty() {
             return Ok(Step::Empty);
         }
-        let buffer =
-            if frame.opcode.is_control() { &mut self.control } else { &mut self.message };
+        let buffer = if frame.opcode.is_control() { &mut self.control } else { &mut self.message };
         let (piece, rest) = split_at_most(core::mem::take(input), frame.rest);
         *input = rest;
         let piece = buffer.push(piece);

@@ -49,7 +49,9 @@ impl Utf8 {
             self.len += 1;
             match core::str::from_utf8(&self.started[..usize::from(self.len)]) {
                 Ok(_) => self.len = 0,
-                Err(error) if error.error_len().is_some() => return Err(ProtocolError::InvalidUtf8),
+                Err(error) if error.error_len().is_some() => {
+                    return Err(ProtocolError::InvalidUtf8);
+                }
                 // Never at four bytes: those are a character or an error.
                 Err(_) => {}
             }

@@ -1,6 +1,7 @@
 //! What the command line says: which scenarios, for how long, against which servers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -16,17 +17,18 @@ pub struct Options {
     pub rounds: u32,
 
     /// Length of the measured part of a turn.
-    #[arg(long, default_value_t = 2.0)]
-    pub seconds: f64,
+    #[arg(long, default_value = "2", value_parser = parse_seconds)]
+    pub seconds: Duration,
 
-    /// NAME=PROTOCOL=COMMAND; PROTOCOL is tcp or ws, COMMAND prints `listening on <scheme>://<address>` when ready.
-    /// The first server is what the others are compared to.
-    #[arg(long = "server", required = true, num_args = 1.., value_name = "NAME=PROTOCOL=COMMAND", value_parser = ServerSpec::parse)]
+    /// A server; the first is what the others are compared to. PROTOCOL is tcp or ws, and COMMAND
+    /// prints `listening on <scheme>://<address>` when it is ready.
+    #[arg(long = "server", value_name = "NAME=PROTOCOL=COMMAND", value_parser = ServerSpec::parse)]
+    #[arg(required = true, num_args = 1..)]
     pub servers: Vec<ServerSpec>,
 
     /// Connections, instead of the scenario's own number.
-    #[arg(long)]
-    pub connections: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: Option<u16>,
 
     /// The cpu the servers are pinned to.
     #[arg(long, default_value_t = 0)]
@@ -39,6 +41,11 @@ pub struct Options {
     /// Also write every round's figures here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// The scenarios by name.
@@ -67,7 +74,7 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    pub fn new(kind: Kind, connections: Option<usize>) -> Self {
+    pub fn new(kind: Kind, connections: Option<u16>) -> Self {
         let (name, default, window, message_bytes) = match kind {
             Kind::Pipeline => ("pipeline", 100, 1000, 32),
             Kind::Sixteen => ("sixteen", 100, 16, 32),
@@ -75,7 +82,7 @@ impl Scenario {
             Kind::Large => ("large", 10, 4, 64 << 10),
             Kind::Idle => ("idle", 10_000, 1, 32),
         };
-        let connections = connections.unwrap_or(default);
+        let connections = usize::from(connections.unwrap_or(default));
         Self { kind, name, connections, window, message_bytes }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -14,7 +15,7 @@ use crate::websocket;
 pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// Set by a signal; checked often enough that servers are ended, never left behind.
-static STOP: AtomicBool = AtomicBool::new(false);
+pub static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Connections per source address: far fewer than there are ports, whatever else holds some.
 const PER_SOURCE: usize = 2000;
@@ -35,11 +36,6 @@ pub fn open(address: SocketAddr, protocol: Protocol, number: usize) -> Result<Tc
         websocket::handshake(&mut stream)?;
     }
     Ok(stream)
-}
-
-/// Makes the next `continue_or_stop` fail.
-pub fn stop() {
-    STOP.store(true, Ordering::Relaxed);
 }
 
 /// Fails once the user wants the run to end.

@@ -32,7 +32,7 @@ const UNASKED: &str = "an echo of what was never sent";
 pub fn run(
     scenario: &Scenario,
     spec: &ServerSpec,
-    seconds: f64,
+    time: Duration,
     cpu: Option<u32>,
 ) -> Result<Sample> {
     // Declared before the server and so dropped after it: the side that closes first keeps the
@@ -51,7 +51,7 @@ pub fn run(
     (load.messages, load.reads) = (0, 0);
     load.latency_ns.reset();
     let (started, server_cpu, own_cpu) = (Instant::now(), server.cpu()?, CpuTime::of("self")?);
-    load.turn_for(Duration::from_secs_f64(seconds))?;
+    load.turn_for(time)?;
     let elapsed = started.elapsed().as_secs_f64();
     let (server_cpu, own_cpu) = (server.cpu()? - server_cpu, CpuTime::of("self")? - own_cpu);
     let sample = load.sample(scenario, elapsed, server_cpu, own_cpu);

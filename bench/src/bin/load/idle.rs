@@ -9,7 +9,7 @@ use crate::Result;
 use crate::cli::{Protocol, Scenario, ServerSpec};
 use crate::connect::{SILENCE, open};
 use crate::report::Sample;
-use crate::server::{Server, open_files_limit};
+use crate::server::Server;
 use crate::traffic::{Checker, Traffic};
 
 /// After so many connections the server must have accepted them all before the next are opened:
@@ -18,10 +18,6 @@ const BATCH: usize = 256;
 
 /// One turn of one server: open all, read its memory, use each once, read its memory again.
 pub fn run(scenario: &Scenario, spec: &ServerSpec, cpu: Option<u32>) -> Result<Sample> {
-    let needed = scenario.connections + 64;
-    if open_files_limit().is_some_and(|limit| limit < needed) {
-        return Err(format!("load and server need {needed} open files: see `ulimit -n`").into());
-    }
     let traffic = Traffic::new(spec.protocol, scenario);
     let mut connections = Vec::with_capacity(scenario.connections);
     let server = Server::start(spec, cpu)?;

@@ -1,5 +1,6 @@
-//! Starts echo servers in turns, loads each over loopback, checks every byte that comes back, and prints what a message
-//! (or an idle connection) cost each of them. See README.md for the method and its limits.
+//! Starts echo servers in turns, loads each over loopback, checks every byte that comes back, and
+//! prints what a message (or an idle connection) cost each of them. README.md tells the method and
+//! its limits.
 
 #![forbid(unsafe_code)]
 
@@ -12,12 +13,14 @@ mod server;
 mod traffic;
 mod websocket;
 
+use std::fs;
 use std::process::ExitCode;
-use std::{fs, thread};
+use std::sync::Arc;
 
 use clap::Parser;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use cli::{Kind, Options, Scenario};
 use report::Results;
@@ -35,7 +38,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    stop_on_signals()?;
+    for signal in [SIGINT, SIGTERM] {
+        // Seen at the next turn of the loop, so that the server under test is ended as well.
+        flag::register(signal, Arc::clone(&connect::STOP))?;
+    }
     let pinned = options.server_cpu != options.load_cpu && server::pin_self(options.load_cpu);
     let mut scenarios = Vec::new();
     for kind in &options.scenario {
@@ -48,7 +54,7 @@ fn run(options: &Options) -> Result<()> {
     if let Some(file) = &options.json {
         let all = json!({
             "rounds": options.rounds,
-            "seconds": options.seconds,
+            "seconds": options.seconds.as_secs_f64(),
             "pinned": pinned,
             "scenarios": Value::Array(scenarios),
         });
@@ -57,7 +63,8 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// All rounds of one scenario: A B A B ..., never A A B B, so that a slow minute of the machine hits everybody.
+/// All rounds of one scenario: A B A B ..., never A A B B, so that a slow minute of the machine
+/// hits everybody.
 fn measure<'a>(
     scenario: &Scenario,
     options: &'a Options,
@@ -86,12 +93,13 @@ fn measure<'a>(
 
 fn print_heading(scenario: &Scenario, options: &Options, pinned: bool) {
     let Scenario { name, connections, window, message_bytes, .. } = scenario;
-    let (rounds, seconds) = (options.rounds, options.seconds);
+    let (rounds, seconds) = (options.rounds, options.seconds.as_secs_f64());
     println!("### {name}\n");
     match scenario.kind {
         Kind::Idle => println!("{connections} connections, {rounds} rounds."),
         _ => println!(
-            "{connections} connections, {window} x {message_bytes} B in flight on each, {rounds} rounds of {seconds} s."
+            "{connections} connections with {window} x {message_bytes} B in flight, \
+             {rounds} rounds of {seconds} s."
         ),
     }
     if pinned {
@@ -101,15 +109,4 @@ fn print_heading(scenario: &Scenario, options: &Options, pinned: bool) {
             "NOT PINNED (needs taskset and two cpus): server and load move and may share a cpu.\n"
         );
     }
-}
-
-/// Ends the run at the next turn of the loop, so that the server under test is ended as well.
-fn stop_on_signals() -> Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
-    thread::spawn(move || {
-        for _ in signals.forever() {
-            connect::stop();
-        }
-    });
-    Ok(())
 }

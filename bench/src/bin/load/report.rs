@@ -23,7 +23,7 @@ impl Results<'_> {
             .collect()
     }
 
-    /// Divided round by round, so that what slowed the machine for a while slowed both and cancels out.
+    /// Divided round by round: what slowed the machine for a while slowed both, and cancels out.
     fn ratios(&self, first: &Self, name: &str) -> Vec<f64> {
         self.values(name).iter().zip(first.values(name)).map(|(value, base)| value / base).collect()
     }

@@ -14,7 +14,7 @@ use crate::cli::ServerSpec;
 
 const START: Duration = Duration::from_secs(10);
 
-/// Linux reports times in hundredths of a second (USER_HZ) on every architecture that matters here.
+/// Linux reports times in hundredths of a second (USER_HZ), whatever its own tick is.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A running server; dropping it ends it.
@@ -45,21 +45,19 @@ impl Server {
                 }
             }
         });
-        // Made first, so that an address that cannot be used ends the child too.
+        // Made first, so that an address that cannot be used ends the child too. Other addresses
+        // than loopback are refused: this tool must not be able to load somebody else's machine.
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let url = told
             .recv_timeout(START)
-            .map_err(|_| "ended or stayed silent before it said where it listens")?;
+            .map_err(|_| "the command ended, or stayed silent, before it said where it listens")?;
         let address = url
             .strip_prefix(spec.protocol.scheme())
             .and_then(|rest| rest.strip_prefix("://"))
             .and_then(|rest| rest.trim_end().trim_end_matches('/').parse::<SocketAddr>().ok())
             .ok_or_else(|| format!("expected {}://IP:PORT, not {url}", spec.protocol.scheme()))?;
         if !address.ip().is_loopback() {
-            return Err(format!(
-                "{address} is not a loopback address; nothing else is ever loaded"
-            )
-            .into());
+            return Err(format!("{address} is not a loopback address").into());
         }
         server.address = address;
         Ok(server)
@@ -97,7 +95,7 @@ impl CpuTime {
     /// `process` is an id or `self`.
     pub fn of(process: &str) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-        // The name, in parentheses, may contain spaces and parentheses; what follows its last one is well-formed.
+        // The name, in parentheses, may contain anything; what follows the last one is regular.
         let mut fields =
             stat.rsplit_once(')').ok_or("malformed stat")?.1.split_ascii_whitespace().skip(11);
         let mut next = || -> Result<Duration> {
@@ -131,16 +129,4 @@ pub fn pin_self(cpu: u32) -> bool {
         .stdout(Stdio::null())
         .status();
     status.is_ok_and(|status| status.success())
-}
-
-/// How many files this process, and so its children, may open.
-pub fn open_files_limit() -> Option<usize> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
 }

@@ -1,5 +1,6 @@
-//! The messages of a scenario and the check of their echoes. Both sides of the conversation are made once, as rings of
-//! messages: sending is a write from one ring, checking is a comparison with the other.
+//! The messages of a scenario and the check of their echoes. Both sides of the conversation are
+//! made once, as rings of messages: sending is a write from one ring, checking is a comparison with
+//! the other.
 
 use crate::Result;
 use crate::cli::{Protocol, Scenario};
@@ -21,8 +22,8 @@ pub struct Traffic {
 
 impl Traffic {
     pub fn new(protocol: Protocol, scenario: &Scenario) -> Self {
-        // Longer than the window and prime to it, so that echoes move through the ring: an answer that is lost, doubled
-        // or sent to another connection is compared with another message and found out.
+        // Longer than the window, so that an answer that is lost, doubled or sent to another
+        // connection is compared with another message and found out.
         let at_least = if scenario.message_bytes > 1024 { 0 } else { 126 };
         let ring = scenario.window.max(at_least) + 1;
         let (mut requests, mut answers) = (Vec::new(), Vec::new());
@@ -64,7 +65,7 @@ impl Traffic {
     }
 }
 
-/// The top byte of a 64-bit linear congruential generator: different everywhere, the same in every run.
+/// The top byte of a linear congruential generator: varied, and the same in every run.
 fn next_byte(state: &mut u64) -> u8 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 56) as u8

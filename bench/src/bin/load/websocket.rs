@@ -1,5 +1,5 @@
-//! As much of RFC 6455 as a load generator needs: an opening handshake, client frames made ahead of time, and a reader
-//! of the headers of server frames.
+//! As much of RFC 6455 as a load generator needs: the opening handshake, client frames made ahead
+//! of time, and a reader of the headers of server frames.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,8 +10,9 @@ const BINARY: u8 = 0x2;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
-/// The one mask of every frame. A real client must draw an unpredictable one per frame, to protect proxies from
-/// content chosen by an attacker; here there is neither, the server's work is the same, and frames can be made once.
+/// The one mask of every frame. A real client must draw an unpredictable one per frame, to protect
+/// proxies from content that an attacker chose. Here there is neither, the server's work is the
+/// same, and frames can be made once.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// Key and answer are the example of RFC 6455 section 1.3. A fixed key spares the generator SHA-1.
@@ -55,7 +56,7 @@ pub fn push_client_frame(payload: &[u8], out: &mut Vec<u8>) {
     out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// Appends `payload` as the frame that a server answers with, if it neither fragments nor wastes length bytes.
+/// Appends `payload` as the one frame, of least length, that a server answers with.
 pub fn push_server_frame(payload: &[u8], out: &mut Vec<u8>) {
     push_header(payload.len(), 0, out);
     out.extend_from_slice(payload);
@@ -83,7 +84,7 @@ pub struct Frame {
     pub remaining: usize,
     /// The message ends with this frame.
     pub last: bool,
-    /// Ping or pong: skipped. Pings stay unanswered, since a turn is shorter than any sane heartbeat.
+    /// Ping or pong: skipped. Pings stay unanswered, since a turn is shorter than a heartbeat.
     pub control: bool,
 }
 

@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn all_numbers_are_classified_as_the_rfc_and_the_registry_say() {
         for number in 0..=u16::MAX {
-            let registered = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
+            let registered =
+                [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
             let expected = registered.contains(&number) || (3000..5000).contains(&number);
             assert_eq!(CloseCode::new(number).is_some(), expected, "{number}");
             assert_eq!(CloseCode::new(number).map(CloseCode::get), expected.then_some(number));

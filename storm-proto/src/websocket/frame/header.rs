@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn lengths_must_take_the_shortest_form() {
-        let decode = |bytes: &[u8]| decode(bytes, Role::Client).map(|found| found.map(|(h, _)| h.len));
+        let decode =
+            |bytes: &[u8]| decode(bytes, Role::Client).map(|found| found.map(|(h, _)| h.len));
         assert_eq!(decode(&[0x82, 126, 0, 125]), Err(ProtocolError::LengthNotMinimal));
         assert_eq!(decode(&[0x82, 126, 0, 126]), Ok(Some(126)));
         let long = |len: u64| [&[0x82, 127][..], &len.to_be_bytes()].concat();

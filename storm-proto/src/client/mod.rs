@@ -1,0 +1,3 @@
+//! What a client needs before it has a connection.
+
+pub(crate) mod uri;

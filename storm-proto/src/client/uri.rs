@@ -1,0 +1,277 @@
+//! Where a client connects to (RFC 6455 section 3, RFC 3986).
+
+use alloc::string::String;
+use core::fmt;
+use core::str::FromStr;
+
+/// What is spoken at the address, and whether TLS is below it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `ws`: WebSocket, port 80 by default.
+    Ws,
+    /// `wss`: WebSocket over TLS, port 443 by default.
+    Wss,
+    /// `tcp`: a plain stream; the port must be given.
+    Tcp,
+}
+
+impl Scheme {
+    /// True for a WebSocket.
+    #[must_use]
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Scheme::Ws | Scheme::Wss)
+    }
+
+    /// True if TLS must be below. A secure scheme never falls back to a plain one.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Scheme::Wss)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Scheme::Ws => "ws",
+            Scheme::Wss => "wss",
+            Scheme::Tcp => "tcp",
+        }
+    }
+
+    const fn default_port(self) -> Option<u16> {
+        match self {
+            Scheme::Ws => Some(80),
+            Scheme::Wss => Some(443),
+            Scheme::Tcp => None,
+        }
+    }
+}
+
+/// A checked address: `ws://host[:port][/path][?query]`, `wss://..`, `tcp://host:port`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uri {
+    scheme: Scheme,
+    /// Without the brackets of an IPv6 address.
+    host: String,
+    port: u16,
+    /// Path and query, at least `/`.
+    resource: String,
+}
+
+impl Uri {
+    /// The scheme.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The host name or address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, given or by default.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Path and query as they stand in the request line (section 3).
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// The value of the `Host` header: the port only where it is not the default.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        let host = &self.host;
+        if self.scheme.default_port() == Some(self.port) {
+            alloc::format!("{open}{host}{close}")
+        } else {
+            alloc::format!("{open}{host}{close}:{}", self.port)
+        }
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let resource = if self.scheme.is_websocket() { &self.resource[..] } else { "" };
+        write!(f, "{}://{}{resource}", self.scheme.name(), self.authority())
+    }
+}
+
+/// Why a text is no address to connect to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum UriError {
+    /// The scheme is missing or is none of `ws`, `wss`, `tcp`.
+    Scheme,
+    /// The host is missing or has characters that no host has. A name in another script
+    /// must be given in its ASCII form (`xn--..`).
+    Host,
+    /// The port is missing or is no number from 1 to 65,535.
+    Port,
+    /// User and password cannot stand here; send an `Authorization` header.
+    UserInfo,
+    /// A fragment (`#..`) has no meaning here; a literal `#` is written `%23`.
+    Fragment,
+    /// The path or query has blanks, control or non-ASCII characters: percent-encode them.
+    Path,
+}
+
+impl fmt::Display for UriError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UriError::Scheme => "the address must start with ws://, wss:// or tcp://",
+            UriError::Host => "the address has no valid host (use xn--.. for other scripts)",
+            UriError::Port => "the address has no valid port",
+            UriError::UserInfo => {
+                "user and password cannot stand in the address; send an authorization header"
+            }
+            UriError::Fragment => "a fragment has no meaning here; write a literal # as %23",
+            UriError::Path => "the path has characters that must be percent-encoded",
+        })
+    }
+}
+
+impl core::error::Error for UriError {}
+
+impl FromStr for Uri {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Uri, UriError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
+        let scheme = [Scheme::Ws, Scheme::Wss, Scheme::Tcp]
+            .into_iter()
+            .find(|known| known.name().eq_ignore_ascii_case(scheme))
+            .ok_or(UriError::Scheme)?;
+        if rest.contains('#') {
+            return Err(UriError::Fragment);
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, resource) = rest.split_at(end);
+        let (host, port) = split_authority(authority)?;
+        let port = match port {
+            None | Some("") => scheme.default_port().ok_or(UriError::Port)?,
+            Some(digits) => parse_port(digits)?,
+        };
+        Ok(Uri { scheme, host: host.into(), port, resource: parse_resource(scheme, resource)? })
+    }
+}
+
+fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
+    if authority.contains('@') {
+        return Err(UriError::UserInfo);
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(UriError::Host)?;
+            if address.parse::<core::net::Ipv6Addr>().is_err() {
+                return Err(UriError::Host);
+            }
+            (address, port)
+        }
+        None => {
+            let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            if name.is_empty() || !name.bytes().all(valid) {
+                return Err(UriError::Host);
+            }
+            (name, port)
+        }
+    };
+    match port.strip_prefix(':') {
+        Some(digits) => Ok((host, Some(digits))),
+        None if port.is_empty() => Ok((host, None)),
+        None => Err(UriError::Host),
+    }
+}
+
+fn parse_port(digits: &str) -> Result<u16, UriError> {
+    let port = digits.parse().map_err(|_| UriError::Port)?;
+    if port == 0 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(UriError::Port);
+    }
+    Ok(port)
+}
+
+/// Section 3: the resource name starts with a slash even where the path is empty.
+fn parse_resource(scheme: Scheme, resource: &str) -> Result<String, UriError> {
+    if !resource.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(UriError::Path);
+    }
+    if !scheme.is_websocket() && !matches!(resource, "" | "/") {
+        return Err(UriError::Path);
+    }
+    let slash = if resource.starts_with('/') { "" } else { "/" };
+    Ok(alloc::format!("{slash}{resource}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    fn parts(text: &str) -> (Scheme, String, u16, String) {
+        let uri: Uri = text.parse().unwrap();
+        (uri.scheme(), uri.authority(), uri.port(), uri.resource().to_string())
+    }
+
+    #[test]
+    fn addresses_read_as_rfc_6455_section_3_says() {
+        let expect = |text, scheme, authority: &str, port, resource: &str| {
+            assert_eq!(parts(text), (scheme, authority.into(), port, resource.into()), "{text}");
+        };
+        expect("ws://h", Scheme::Ws, "h", 80, "/");
+        expect("WSS://h", Scheme::Wss, "h", 443, "/");
+        expect("ws://h:80/p?q", Scheme::Ws, "h", 80, "/p?q");
+        expect("ws://h:443", Scheme::Ws, "h:443", 443, "/");
+        expect("wss://h:80", Scheme::Wss, "h:80", 80, "/");
+        expect("ws://h?a=1", Scheme::Ws, "h", 80, "/?a=1");
+        expect("ws://h/%23?x=%20", Scheme::Ws, "h", 80, "/%23?x=%20");
+        expect("ws://[::1]:9001/x", Scheme::Ws, "[::1]:9001", 9001, "/x");
+        expect("wss://[::1]", Scheme::Wss, "[::1]", 443, "/");
+        expect("tcp://127.0.0.1:5000", Scheme::Tcp, "127.0.0.1:5000", 5000, "/");
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_apart() {
+        let cases = [
+            ("", UriError::Scheme),
+            ("h:80", UriError::Scheme),
+            ("http://h", UriError::Scheme),
+            ("ws:/h", UriError::Scheme),
+            ("ws://", UriError::Host),
+            ("ws://:80", UriError::Host),
+            ("ws://a b", UriError::Host),
+            ("ws://bücher.example", UriError::Host),
+            ("ws://[::1", UriError::Host),
+            ("ws://[::g]", UriError::Host),
+            ("ws://[::1]x", UriError::Host),
+            ("ws://h:0", UriError::Port),
+            ("ws://h:65536", UriError::Port),
+            ("ws://h:+80", UriError::Port),
+            ("ws://h:8a", UriError::Port),
+            ("tcp://h", UriError::Port),
+            ("ws://user@h", UriError::UserInfo),
+            ("ws://user:pass@h:80", UriError::UserInfo),
+            ("ws://h/p#x", UriError::Fragment),
+            ("ws://h/a b", UriError::Path),
+            ("ws://h/ü", UriError::Path),
+            ("ws://h/\r\nx: y", UriError::Path),
+            ("tcp://h:1/path", UriError::Path),
+        ];
+        for (text, error) in cases {
+            assert_eq!(text.parse::<Uri>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_prints_as_it_can_be_parsed_again() {
+        for text in ["ws://h/", "wss://[::1]:9/p?q", "tcp://h:1"] {
+            assert_eq!(text.parse::<Uri>().unwrap().to_string(), text);
+        }
+    }
+}

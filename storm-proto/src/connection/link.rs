@@ -1,0 +1,411 @@
+//! The life of a connection: heartbeat, deadlines, the closing handshake, the last word.
+//!
+//! ```text
+//!   Opening --opened--> Open --close, fault, end of stream--> Closing --> Finished
+//!      |                  |                                               ^
+//!      +------------------+--- abort, transport failure, dead peer -------+
+//! ```
+//!
+//! A [`Link`] is everything of a connection that may be touched from any thread: the
+//! [`Sender`] and the rules. The parser and the bytes that are being written belong
+//! to whoever drives it. It does no IO: [`Link::step`] says what the transport owes.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::heartbeat::{Beat, Pulse};
+use super::options::{Heartbeat, Timeouts};
+use super::outbox::Outbox;
+use super::reason::{Cause, DisconnectReason, Side, cause_of};
+use super::receiver::Event;
+use super::sender::Sender;
+use crate::error::{Error, TransportError};
+use crate::timer::TimerTable;
+use crate::websocket::Role;
+use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::close_code::CloseCode;
+use crate::{Instant, Timer};
+
+/// Bytes that a peer may still send after our last word before it is cut off: what
+/// fits in the buffers of a fast network, so that its reader sees that word instead
+/// of a reset.
+const DISCARD_LIMIT: usize = 16 << 20;
+
+/// What the transport is to do next, beyond reading, writing and waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Nothing.
+    Continue,
+    /// All is written: end the sending direction, then call [`Link::shut_down`].
+    Shutdown,
+    /// The connection is over: drop the transport.
+    Finished {
+        /// With a reset instead of an orderly end.
+        reset: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Opening,
+    Open,
+    Closing,
+    Finished { reset: bool },
+}
+
+/// The shared half of a connection; see the module's documentation.
+#[derive(Debug)]
+pub struct Link {
+    /// The sending half.
+    pub sender: Sender,
+    /// `None` for framed TCP, which has no frames to close with.
+    role: Option<Role>,
+    phase: Phase,
+    timeouts: Timeouts,
+    timers: TimerTable,
+    pulse: Pulse,
+    /// The peer's stream ended.
+    end_of_stream: bool,
+    /// Our direction is shut down.
+    shut_down: bool,
+    /// Bytes received while closing.
+    discarded: usize,
+    reason: Option<alloc::boxed::Box<DisconnectReason>>,
+}
+
+impl Link {
+    /// A connection whose opening starts at `now`. `role` is `None` for framed TCP.
+    #[must_use]
+    pub fn new(
+        sender: Sender,
+        role: Option<Role>,
+        timeouts: Timeouts,
+        heartbeat: Heartbeat,
+        now: Instant,
+    ) -> Link {
+        let mut timers = TimerTable::new();
+        timers.set(Timer::Handshake, now + timeouts.handshake);
+        Link {
+            sender,
+            role,
+            phase: Phase::Opening,
+            timeouts,
+            timers,
+            pulse: Pulse::new(heartbeat),
+            end_of_stream: false,
+            shut_down: false,
+            discarded: 0,
+            reason: None,
+        }
+    }
+
+    /// The opening is done: messages may flow, the heartbeat starts.
+    pub fn opened(&mut self, now: Instant) {
+        if self.phase != Phase::Opening {
+            return;
+        }
+        self.phase = Phase::Open;
+        self.timers.stop(Timer::Handshake);
+        self.arm_ping(now);
+        self.message(now);
+    }
+
+    // Inputs from the peer.
+
+    /// `n` bytes arrived.
+    pub fn received(&mut self, n: usize) {
+        self.pulse.alive();
+        if self.phase == Phase::Closing {
+            self.discarded += n;
+            if self.discarded > DISCARD_LIMIT {
+                self.phase = Phase::Finished { reset: true };
+            }
+        }
+    }
+
+    /// A whole message arrived: what the idle deadline waits for.
+    pub fn message(&mut self, now: Instant) {
+        if let (Phase::Open, Some(idle)) = (self.phase, self.timeouts.idle) {
+            self.timers.set(Timer::Idle, now + idle);
+        }
+    }
+
+    /// The receiver gave an event other than a message. `wire` is what is being written.
+    pub fn event(&mut self, event: Event<'_>, wire: &mut Outbox, now: Instant) {
+        match event {
+            Event::Message(_) => self.message(now),
+            Event::Ping(payload) => self.sender.pong(payload, wire),
+            Event::Pong(payload) => self.pulse.pong(payload, now),
+            Event::Close(frame) => self.peer_closed(frame, now),
+            Event::Failed(error) => {
+                let error =
+                    DisconnectReason::fault(Side::Remote, cause_of(&error), Error::Peer(error));
+                self.end(error, now);
+            }
+        }
+    }
+
+    /// RFC 6455 section 5.5.1: answer with the code received, unless our Close went first.
+    fn peer_closed(&mut self, frame: CloseFrame, now: Instant) {
+        let mut reason = DisconnectReason::new(Side::Remote, Cause::Closed);
+        reason.sent = Some(frame.clone());
+        self.end(reason, now);
+        if let Some(reason) = &mut self.reason {
+            reason.received.get_or_insert(frame);
+            reason.clean = reason.sent.is_some();
+        }
+    }
+
+    /// The peer's stream ended; `unfinished` is the message it ended in.
+    ///
+    /// What was accepted before is still written: the peer may have shut down its
+    /// own direction only.
+    pub fn end_of_stream(&mut self, unfinished: Bytes, now: Instant) {
+        self.end_of_stream = true;
+        let cause = if self.role.is_some() { Cause::Lost } else { Cause::Closed };
+        let mut reason = DisconnectReason::new(Side::Remote, cause);
+        reason.clean = self.role.is_none();
+        reason.unfinished = unfinished;
+        self.sender.end();
+        self.end(reason, now);
+    }
+
+    /// Reading or writing failed.
+    pub fn transport_failed(&mut self, error: impl Into<TransportError>) {
+        let error = Error::Transport(error.into());
+        self.finish(DisconnectReason::fault(Side::Remote, Cause::TransportError, error), false);
+    }
+
+    // Inputs from the application.
+
+    /// Closes in order: what is queued, a Close frame, the peer's answer, the end of the
+    /// stream; all under the close deadline. Does nothing on a connection that is closing.
+    pub fn close(&mut self, frame: CloseFrame, cause: Cause, now: Instant) {
+        let mut reason = DisconnectReason::new(Side::Local, cause);
+        reason.clean = self.role.is_none();
+        reason.sent = Some(frame);
+        self.end(reason, now);
+    }
+
+    /// Ends with a local fault, such as a panic of a handler.
+    pub fn fail(&mut self, cause: Cause, error: Error, now: Instant) {
+        self.end(DisconnectReason::fault(Side::Local, cause, error), now);
+    }
+
+    /// The opening was answered with a refusal, which is still to be written.
+    pub fn refuse(&mut self, now: Instant) {
+        self.sender.end();
+        self.end(DisconnectReason::new(Side::Local, Cause::Closed), now);
+    }
+
+    /// Ends at once, with a reset; nothing more is written.
+    pub fn abort(&mut self) {
+        self.finish(DisconnectReason::new(Side::Local, Cause::Aborted), true);
+    }
+
+    /// This side stops reading (a handler is busy, or its answers wait), or goes on.
+    pub fn pause(&mut self, paused: bool) {
+        self.pulse.pause(paused);
+    }
+
+    // Inputs from the transport.
+
+    /// `n` bytes of `wire` were written and left it; says if senders may go on.
+    ///
+    /// To be called after each attempt to write, also one that wrote nothing.
+    pub fn wrote(&mut self, n: usize, wire: &Outbox, now: Instant) -> bool {
+        if wire.is_empty() {
+            self.timers.stop(Timer::Stall);
+        } else if n > 0 || !self.timers.is_set(Timer::Stall) {
+            self.timers.set(Timer::Stall, now + self.timeouts.stall);
+        }
+        if n > 0 && !wire.is_empty() {
+            // The system's buffer was full and took more: the peer has read something.
+            self.pulse.alive();
+        }
+        self.sender.wrote(wire.len())
+    }
+
+    /// Our direction is shut down, as [`Step::Shutdown`] asked.
+    pub fn shut_down(&mut self) {
+        self.shut_down = true;
+    }
+
+    // Time.
+
+    /// When to call [`Link::handle_timeout`], and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        match self.phase {
+            Phase::Finished { .. } => None,
+            _ => self.timers.next(),
+        }
+    }
+
+    /// Time has come to `now`: acts on every deadline that passed.
+    pub fn handle_timeout(&mut self, wire: &mut Outbox, now: Instant) {
+        while let Some(timer) = self.timers.pop_expired(now) {
+            match timer {
+                Timer::Ping => self.beat(wire, now),
+                Timer::Idle => {
+                    let reason = DisconnectReason::fault(
+                        Side::Remote,
+                        Cause::IdleTimeout,
+                        Error::Timer(Timer::Idle),
+                    );
+                    self.end(reason, now);
+                }
+                Timer::Handshake => self.expire(Timer::Handshake, Cause::HandshakeTimeout),
+                Timer::Stall => self.expire(Timer::Stall, Cause::StallTimeout),
+                // Whoever closed has waited long enough; the reason stands.
+                Timer::Close => self.finish_closing(wire),
+            }
+        }
+    }
+
+    fn beat(&mut self, wire: &mut Outbox, now: Instant) {
+        match self.pulse.beat(now) {
+            Beat::Ping(payload) => {
+                self.sender.ping(&payload, wire);
+                self.arm_ping(now);
+            }
+            Beat::Dead => self.expire(Timer::Ping, Cause::HeartbeatTimeout),
+        }
+    }
+
+    fn arm_ping(&mut self, now: Instant) {
+        if let (Some(_), Some(at)) = (self.role, self.pulse.next(now)) {
+            self.timers.set(Timer::Ping, at);
+        }
+    }
+
+    /// The peer does nothing where it should: no use in a goodbye.
+    fn expire(&mut self, timer: Timer, cause: Cause) {
+        self.finish(DisconnectReason::fault(Side::Remote, cause, Error::Timer(timer)), true);
+    }
+
+    fn finish_closing(&mut self, wire: &Outbox) {
+        let written = wire.is_empty() && self.sender.queued() == 0;
+        self.phase = Phase::Finished { reset: !written };
+    }
+
+    // Outputs.
+
+    /// What the transport owes now.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        match self.phase {
+            Phase::Opening | Phase::Open => Step::Continue,
+            Phase::Finished { reset } => Step::Finished { reset },
+            Phase::Closing if self.sender.queued() > 0 => Step::Continue,
+            Phase::Closing => self.closing_step(),
+        }
+    }
+
+    /// Everything is written. RFC 6455 section 7.1.1: the server ends the stream first.
+    fn closing_step(&self) -> Step {
+        let handshake_is_over = match &self.reason {
+            // Without a Close frame of ours there is no closing handshake.
+            Some(reason) if reason.sent.is_none() || reason.error.is_some() => true,
+            // A client waits for the server to end the stream.
+            _ if self.role == Some(Role::Client) => self.end_of_stream,
+            Some(reason) => reason.received.is_some() || self.end_of_stream,
+            None => true,
+        };
+        match (handshake_is_over, self.shut_down, self.end_of_stream) {
+            (true, false, _) => Step::Shutdown,
+            (_, true, true) => Step::Finished { reset: false },
+            _ => Step::Continue,
+        }
+    }
+
+    /// True while messages are delivered and accepted.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// True once the connection is over.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished { .. })
+    }
+
+    /// The last measured time from a Ping to its Pong.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.pulse.round_trip()
+    }
+
+    /// Why the connection ends, as far as it is known; `None` while it is open.
+    #[must_use]
+    pub fn reason(&self) -> Option<&DisconnectReason> {
+        self.reason.as_deref()
+    }
+
+    /// The last word. Whatever is queued or in `wire` counts as not delivered.
+    pub fn take_reason(&mut self, wire: &Outbox) -> DisconnectReason {
+        let undelivered = self.sender.abort() + wire.len();
+        let reason = self.reason.take();
+        let mut reason = reason
+            .map_or_else(|| DisconnectReason::new(Side::Local, Cause::Aborted), |boxed| *boxed);
+        reason.undelivered = undelivered;
+        let in_order = self.role.is_some() || (self.shut_down && self.end_of_stream);
+        reason.clean &= undelivered == 0 && in_order;
+        self.phase = match self.phase {
+            Phase::Finished { reset } => Phase::Finished { reset },
+            _ => Phase::Finished { reset: true },
+        };
+        reason
+    }
+
+    /// Starts closing, if nothing did before: first reason wins.
+    fn end(&mut self, mut reason: DisconnectReason, now: Instant) {
+        if !matches!(self.phase, Phase::Opening | Phase::Open) {
+            return;
+        }
+        self.phase = Phase::Closing;
+        for timer in [Timer::Handshake, Timer::Ping, Timer::Idle] {
+            self.timers.stop(timer);
+        }
+        self.timers.set(Timer::Close, now + self.timeouts.close);
+        if reason.sent.is_none() {
+            reason.sent = goodbye(reason.error.as_ref());
+        }
+        match &reason.sent {
+            Some(frame) if self.sender.is_open() => self.sender.close(frame),
+            _ => {
+                reason.sent = None;
+                self.sender.end();
+            }
+        }
+        if self.role.is_none() {
+            reason.sent = None;
+        }
+        self.reason = Some(alloc::boxed::Box::new(reason));
+    }
+
+    /// Is over, without another word.
+    fn finish(&mut self, reason: DisconnectReason, reset: bool) {
+        if !self.is_finished() {
+            self.sender.end();
+            self.phase = Phase::Finished { reset };
+            self.reason.get_or_insert_with(|| alloc::boxed::Box::new(reason));
+        }
+    }
+}
+
+/// The Close frame that a fault deserves.
+fn goodbye(error: Option<&Error>) -> Option<CloseFrame> {
+    let code = error?.close_code()?;
+    let text = match code {
+        CloseCode::TOO_BIG => "too big",
+        CloseCode::INVALID_DATA => "invalid utf-8",
+        CloseCode::POLICY_VIOLATION => "too many fragments",
+        CloseCode::INTERNAL_ERROR => "internal error",
+        CloseCode::NORMAL => "idle",
+        _ => "protocol error",
+    };
+    Some(CloseFrame::of(code, text))
+}

@@ -1,0 +1,131 @@
+//! Why a connection ended: local or remote, the cause, and what was lost.
+
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ProtocolError};
+use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::close_code::CloseCode;
+
+/// Whose doing the end of a connection was.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Side {
+    /// This application's: its close, its abort, its stop, its panic.
+    Local,
+    /// The peer's: its close, its fault, its silence, its network.
+    Remote,
+}
+
+/// What ended a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// A close, asked for: `close()`, a Close frame, or the end of a plain stream.
+    Closed,
+    /// The server stopped.
+    GoingAway,
+    /// `abort()`: a reset without a word.
+    Aborted,
+    /// The stream of a WebSocket ended without a Close frame.
+    Lost,
+    /// The peer broke the protocol or the framing.
+    ProtocolError,
+    /// A frame or message over the limit.
+    MessageTooBig,
+    /// The network or the operating system failed; a reset by the peer is one.
+    TransportError,
+    /// The opening took too long.
+    HandshakeTimeout,
+    /// The peer gave no sign of life.
+    HeartbeatTimeout,
+    /// No message came for too long.
+    IdleTimeout,
+    /// The peer did not read for too long.
+    StallTimeout,
+    /// A handler panicked.
+    HandlerFailed,
+}
+
+/// The last word about a connection. The first reason wins: what fails while a
+/// connection is already closing does not change it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct DisconnectReason {
+    /// Whose doing it was.
+    pub side: Side,
+    /// What ended it.
+    pub cause: Cause,
+    /// The fault behind it, if it was one.
+    pub error: Option<Error>,
+    /// The Close frame of the peer.
+    pub received: Option<CloseFrame>,
+    /// The Close frame that this side sent.
+    pub sent: Option<CloseFrame>,
+    /// WebSocket: both Close frames were exchanged (RFC 6455 section 7.1.4). Plain TCP:
+    /// the stream ended in order and everything accepted was written.
+    pub clean: bool,
+    /// Bytes that were accepted by a send and never reached the transport.
+    pub undelivered: usize,
+    /// Framed TCP: the start of a message in which the peer's stream ended.
+    pub unfinished: Bytes,
+}
+
+impl DisconnectReason {
+    pub(crate) fn new(side: Side, cause: Cause) -> DisconnectReason {
+        DisconnectReason {
+            side,
+            cause,
+            error: None,
+            received: None,
+            sent: None,
+            clean: false,
+            undelivered: 0,
+            unfinished: Bytes::new(),
+        }
+    }
+
+    pub(crate) fn fault(side: Side, cause: Cause, error: Error) -> DisconnectReason {
+        DisconnectReason { error: Some(error), ..DisconnectReason::new(side, cause) }
+    }
+
+    /// The code that RFC 6455 section 7.1.5 defines: that of the peer's Close frame, 1005
+    /// if it had none, 1006 if no Close frame came.
+    #[must_use]
+    pub fn code(&self) -> CloseCode {
+        self.received.as_ref().map_or(CloseCode::ABNORMAL, CloseFrame::code)
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = match self.side {
+            Side::Local => "this side",
+            Side::Remote => "the peer",
+        };
+        match self.cause {
+            Cause::Closed => write!(f, "closed by {side}")?,
+            Cause::GoingAway => f.write_str("the server stopped")?,
+            Cause::Aborted => f.write_str("aborted")?,
+            Cause::Lost => f.write_str("the stream ended without a close frame")?,
+            _ => match &self.error {
+                Some(error) => error.fmt(f)?,
+                None => write!(f, "{:?}", self.cause)?,
+            },
+        }
+        match &self.received {
+            Some(frame) if frame.code().is_sendable() => write!(f, " (code {})", frame.code()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The cause that a broken rule stands for.
+pub(crate) fn cause_of(error: &ProtocolError) -> Cause {
+    match error {
+        ProtocolError::FrameTooLarge { .. } | ProtocolError::MessageTooLarge { .. } => {
+            Cause::MessageTooBig
+        }
+        _ => Cause::ProtocolError,
+    }
+}

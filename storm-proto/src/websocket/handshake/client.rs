@@ -1,0 +1,303 @@
+//! The client's side of the opening handshake.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use super::head::{HeadLimits, HeadReader, Headers, ResponseHead, parse_response};
+use super::response::{HeaderError, HeaderList};
+use super::{accept_key, token};
+use crate::client::uri::Uri;
+use crate::random::Random;
+
+/// How many interim answers (1xx) are skipped before the server is given up.
+const MAX_INTERIM: u8 = 8;
+
+/// How much of the body of a refusal is kept: enough for a message to a human.
+const MAX_BODY: usize = 4 << 10;
+
+/// What a client asks for beyond the address.
+#[derive(Clone, Default, Debug)]
+#[must_use]
+pub struct Offer {
+    subprotocols: Vec<String>,
+    headers: HeaderList,
+}
+
+impl Offer {
+    /// Nothing beyond the address.
+    pub fn new() -> Offer {
+        Offer::default()
+    }
+
+    /// Offers a subprotocol; the first offered is the most wanted. It must be a token.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Offer {
+        self.subprotocols.push(name.into());
+        self
+    }
+
+    /// Adds a header, such as `Authorization`, `Cookie` or `Origin`. Those of the
+    /// handshake itself are the library's; one that cannot be sent fails the connect.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Offer {
+        const RESERVED: [&str; 6] = [
+            "Host",
+            "Upgrade",
+            "Connection",
+            "Sec-WebSocket-*",
+            "Content-Length",
+            "Transfer-Encoding",
+        ];
+        self.headers.push(name.into(), value.into(), &RESERVED);
+        self
+    }
+
+    fn encode(&self, uri: &Uri, key: &str) -> Result<Bytes, HandshakeError> {
+        let mut head = alloc::format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n",
+            uri.resource(),
+            uri.authority(),
+        );
+        let is_offered_twice =
+            |(at, name): (usize, &String)| self.subprotocols[..at].contains(name);
+        if !self.subprotocols.iter().all(|name| token::is_token(name.as_bytes()))
+            || self.subprotocols.iter().enumerate().any(is_offered_twice)
+        {
+            return Err(HandshakeError::InvalidSubprotocol);
+        }
+        if !self.subprotocols.is_empty() {
+            let names = self.subprotocols.join(", ");
+            head.push_str(&alloc::format!("Sec-WebSocket-Protocol: {names}\r\n"));
+        }
+        self.headers.write(&mut head).map_err(HandshakeError::Header)?;
+        head.push_str("\r\n");
+        Ok(Bytes::from(head))
+    }
+}
+
+/// The answer that opened a WebSocket.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The subprotocol that the server chose of those offered.
+    pub subprotocol: Option<String>,
+    /// The headers of the 101.
+    pub headers: Headers,
+}
+
+/// A server's answer other than 101.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers, such as `Location`, `Retry-After` or `WWW-Authenticate`.
+    pub headers: Headers,
+    /// The first 4 KiB of the body, as they came.
+    pub body: Bytes,
+}
+
+/// Why an opening handshake failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// Local: a header cannot be sent.
+    Header(HeaderError),
+    /// Local: an offered subprotocol is no token, or is offered twice.
+    InvalidSubprotocol,
+    /// The server answered with something other than 101.
+    Refused(Box<Refusal>),
+    /// The answer is no valid HTTP response, or one over the limits.
+    InvalidResponse,
+    /// The server speaks HTTP/1.0 or HTTP/2.
+    Version,
+    /// The answer has no `Upgrade: websocket`.
+    Upgrade,
+    /// The answer has no `Connection: Upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, repeated, or not the proof for our key.
+    AcceptKey,
+    /// The answer names an extension that was not offered.
+    UnofferedExtension,
+    /// The answer names a subprotocol that was not offered, or several.
+    UnofferedSubprotocol,
+    /// The stream ended before the answer was complete.
+    EndOfStream,
+}
+
+impl HandshakeError {
+    /// The status, if the server refused.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            HandshakeError::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HandshakeError::Header(error) => return error.fmt(f),
+            HandshakeError::Refused(refusal) => {
+                write!(f, "the server refused with status {}", refusal.status)?;
+                return match core::str::from_utf8(&refusal.body) {
+                    Ok(text) if !text.is_empty() => write!(f, ": {}", text.trim_end()),
+                    _ => Ok(()),
+                };
+            }
+            HandshakeError::InvalidSubprotocol => {
+                "an offered subprotocol is not a token or is offered twice"
+            }
+            HandshakeError::InvalidResponse => "the server did not answer in valid http",
+            HandshakeError::Version => "the server does not speak http/1.1",
+            HandshakeError::Upgrade => "the server's answer has no valid upgrade header",
+            HandshakeError::Connection => "the server's answer has no valid connection header",
+            HandshakeError::AcceptKey => "the server did not prove that it speaks websocket",
+            HandshakeError::UnofferedExtension => "the server chose an extension not offered",
+            HandshakeError::UnofferedSubprotocol => "the server chose a subprotocol not offered",
+            HandshakeError::EndOfStream => "the server closed before it answered",
+        })
+    }
+}
+
+impl core::error::Error for HandshakeError {}
+
+/// Sends one request and checks the answer. What stands behind the answer in the
+/// input stays there: those bytes are frames.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    accept_key: String,
+    subprotocols: Vec<String>,
+    head: HeadReader,
+    interim: u8,
+    refusal: Option<RefusedBody>,
+}
+
+/// The body of a refusal while it arrives.
+#[derive(Debug)]
+struct RefusedBody {
+    status: u16,
+    headers: Headers,
+    body: Vec<u8>,
+    missing: usize,
+}
+
+impl ClientHandshake {
+    /// Makes the request for `uri`, with a fresh key from `random`.
+    ///
+    /// # Errors
+    /// If the offer cannot be sent; nothing was.
+    pub fn new(
+        uri: &Uri,
+        offer: &Offer,
+        limits: HeadLimits,
+        random: &mut Random,
+    ) -> Result<(ClientHandshake, Bytes), HandshakeError> {
+        let key = accept_key::encode_key(random.bytes());
+        let request = offer.encode(uri, &key)?;
+        let handshake = ClientHandshake {
+            accept_key: accept_key::accept_key(key.as_bytes()),
+            subprotocols: offer.subprotocols.clone(),
+            head: HeadReader::new(limits),
+            interim: 0,
+            refusal: None,
+        };
+        Ok((handshake, request))
+    }
+
+    /// Takes bytes from `input`; `None` while the answer is not complete.
+    pub fn receive(&mut self, input: &mut &[u8]) -> Option<Result<Accepted, HandshakeError>> {
+        loop {
+            if self.refusal.is_some() {
+                return self.receive_body(input).map(Err);
+            }
+            let head = match self.head.receive(input)? {
+                Ok((bytes, count)) => parse_response(bytes, count),
+                Err(error) => Err(error),
+            };
+            let Ok(head) = head else { return Some(Err(HandshakeError::InvalidResponse)) };
+            match head.status {
+                101 => return Some(self.check(head)),
+                100..=199 if self.interim < MAX_INTERIM => self.interim += 1,
+                100..=199 => return Some(Err(HandshakeError::InvalidResponse)),
+                _ => self.refusal = Some(RefusedBody::new(head)),
+            }
+        }
+    }
+
+    /// The stream ended: what the handshake makes of it.
+    pub fn end_of_stream(&mut self) -> HandshakeError {
+        match self.refusal.take() {
+            Some(refusal) => refusal.finish(),
+            None => HandshakeError::EndOfStream,
+        }
+    }
+
+    fn receive_body(&mut self, input: &mut &[u8]) -> Option<HandshakeError> {
+        let refusal = self.refusal.as_mut()?;
+        let (part, _) = input.split_at(refusal.missing.min(input.len()));
+        refusal.body.extend_from_slice(part);
+        refusal.missing -= part.len();
+        *input = &[];
+        if refusal.missing > 0 {
+            return None;
+        }
+        self.refusal.take().map(RefusedBody::finish)
+    }
+
+    /// RFC 6455 section 4.1, the list of what a client must validate.
+    fn check(&self, head: ResponseHead) -> Result<Accepted, HandshakeError> {
+        let ResponseHead { minor, headers, .. } = head;
+        if minor == 0 {
+            return Err(HandshakeError::Version);
+        }
+        match headers.only("Upgrade") {
+            Ok(Some(upgrade)) if upgrade.eq_ignore_ascii_case(b"websocket") => {}
+            _ => return Err(HandshakeError::Upgrade),
+        }
+        if !headers.list_contains("Connection", "upgrade") {
+            return Err(HandshakeError::Connection);
+        }
+        match headers.only("Sec-WebSocket-Accept") {
+            Ok(Some(accept)) if accept == self.accept_key.as_bytes() => {}
+            _ => return Err(HandshakeError::AcceptKey),
+        }
+        if headers.get("Sec-WebSocket-Extensions").is_some() {
+            return Err(HandshakeError::UnofferedExtension);
+        }
+        let subprotocol = match headers.only("Sec-WebSocket-Protocol") {
+            Ok(None) => None,
+            Ok(Some(chosen)) => {
+                let offered = self.subprotocols.iter().find(|name| name.as_bytes() == chosen);
+                Some(offered.ok_or(HandshakeError::UnofferedSubprotocol)?.clone())
+            }
+            Err(_) => return Err(HandshakeError::UnofferedSubprotocol),
+        };
+        Ok(Accepted { subprotocol, headers })
+    }
+}
+
+impl RefusedBody {
+    fn new(head: ResponseHead) -> RefusedBody {
+        let announced = head.headers.get_str("Content-Length").and_then(|text| text.parse().ok());
+        let missing = match head.status {
+            204 | 304 => 0,
+            // Without a length the body goes on to the end of the stream.
+            _ => announced.unwrap_or(MAX_BODY).min(MAX_BODY),
+        };
+        RefusedBody { status: head.status, headers: head.headers, body: Vec::new(), missing }
+    }
+
+    fn finish(self) -> HandshakeError {
+        HandshakeError::Refused(Box::new(Refusal {
+            status: self.status,
+            headers: self.headers,
+            body: Bytes::from(self.body),
+        }))
+    }
+}

@@ -1,0 +1,291 @@
+//! A request to a server, checked by the rules of RFC 6455 section 4.2.1.
+
+use alloc::string::String;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use super::head::{HeadError, Headers, RequestHead};
+use super::response::{Accept, HeaderError, Response};
+use super::{accept_key, extensions, token};
+
+/// A request that may be accepted as a WebSocket or answered over HTTP.
+#[derive(Debug)]
+pub struct Request {
+    method: Range<u32>,
+    /// Path and query; the authority of an absolute target is cut off.
+    resource: Range<u32>,
+    headers: Headers,
+    /// What to answer to the key, if this is a valid upgrade.
+    accept_key: Option<String>,
+}
+
+impl Request {
+    /// `GET` or `HEAD`.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        self.headers.str(&self.method)
+    }
+
+    /// The path as it was sent: not decoded, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.split_resource().0
+    }
+
+    /// The query as it was sent, without the question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.split_resource().1
+    }
+
+    /// The header lines.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The value of a header, if it is there and UTF-8.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get_str(name)
+    }
+
+    /// The `Origin` header: which site a browser acts for. Other clients send any or none.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.header("Origin")
+    }
+
+    /// True if this is a valid WebSocket upgrade; false for a plain HTTP request.
+    #[must_use]
+    pub fn is_upgrade(&self) -> bool {
+        self.accept_key.is_some()
+    }
+
+    /// The subprotocols that the client offers, in its order of preference.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        let lines = self.headers.all("Sec-WebSocket-Protocol");
+        lines.flat_map(token::list).filter_map(|name| core::str::from_utf8(name).ok())
+    }
+
+    /// The first subprotocol of the client's that is in `supported`.
+    #[must_use]
+    pub fn choose_subprotocol(&self, supported: &[impl AsRef<str>]) -> Option<&str> {
+        self.subprotocols().find(|offered| supported.iter().any(|name| name.as_ref() == *offered))
+    }
+
+    /// The 101 that accepts the upgrade, or the refusal of what cannot be accepted.
+    ///
+    /// # Errors
+    /// If a header of `accept` cannot be sent, or its subprotocol was not offered.
+    pub fn accept(&self, accept: &Accept) -> Result<Bytes, AcceptError> {
+        let Some(key) = &self.accept_key else { return Err(AcceptError::NoUpgrade) };
+        if let Some(name) = &accept.subprotocol
+            && !self.subprotocols().any(|offered| offered == name)
+        {
+            return Err(AcceptError::SubprotocolNotOffered);
+        }
+        accept.encode(key).map_err(AcceptError::Header)
+    }
+
+    fn split_resource(&self) -> (&str, Option<&str>) {
+        let resource = self.headers.str(&self.resource);
+        match resource.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (resource, None),
+        }
+    }
+
+    /// Checks a parsed head; refuses with the answer that says why.
+    pub(crate) fn check(head: RequestHead) -> Result<Request, Response> {
+        let RequestHead { method, target, minor, headers } = head;
+        check_method(headers.str(&method), wants_websocket(&headers))?;
+        let resource = resource(&headers, &target)?;
+        check_host(&headers, minor)?;
+        // Section 4.2.1 wants HTTP/1.1; RFC 9110 section 7.8 ignores Upgrade before it.
+        let accept_key = if minor > 0 && wants_websocket(&headers) {
+            Some(check_upgrade(&headers)?)
+        } else {
+            check_no_body(&headers)?;
+            None
+        };
+        Ok(Request { method, resource, headers, accept_key })
+    }
+}
+
+/// Why an upgrade could not be accepted as the application wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The request is no upgrade: answer it with a [`Response`].
+    NoUpgrade,
+    /// The client did not offer the subprotocol.
+    SubprotocolNotOffered,
+    /// A header cannot be sent.
+    Header(HeaderError),
+}
+
+impl core::fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            AcceptError::NoUpgrade => f.write_str("the request is no websocket upgrade"),
+            AcceptError::SubprotocolNotOffered => {
+                f.write_str("the client did not offer the subprotocol")
+            }
+            AcceptError::Header(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for AcceptError {}
+
+/// The answer to a head that could not even be parsed.
+pub(crate) fn refuse_head(error: HeadError) -> Response {
+    match error {
+        HeadError::LongStartLine => Response::refusal(414, "the request line is too long\n"),
+        HeadError::TooLarge => Response::refusal(431, "the headers are too large or too many\n"),
+        HeadError::BadByte => {
+            Response::refusal(400, "a byte that may not stand in an http head; is this tls?\n")
+        }
+        HeadError::Malformed => Response::refusal(400, "the request is malformed\n"),
+        HeadError::Version => Response::refusal(505, "only http/1.1 is spoken here\n"),
+    }
+}
+
+/// The answer to a request that is no upgrade and that the application does not serve.
+pub(crate) fn upgrade_required() -> Response {
+    Response::refusal(426, "this is a websocket server\n").header("Upgrade", "websocket")
+}
+
+/// True for a request that means to be an upgrade, whether or not it is a valid one.
+fn wants_websocket(headers: &Headers) -> bool {
+    headers.list_contains("Upgrade", "websocket") || headers.get("Sec-WebSocket-Key").is_some()
+}
+
+fn check_method(method: &str, upgrade: bool) -> Result<(), Response> {
+    const KNOWN: [&str; 9] =
+        ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    match (method, upgrade) {
+        ("GET", _) | ("HEAD", false) => Ok(()),
+        _ if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(method)) => {
+            Err(Response::refusal(405, "the method must be get\n").header("Allow", "GET"))
+        }
+        _ => Err(Response::refusal(501, "the method is unknown\n")),
+    }
+}
+
+/// Section 3: the path and query of the target, whether it came alone or as a URI.
+fn resource(headers: &Headers, target: &Range<u32>) -> Result<Range<u32>, Response> {
+    let bytes = headers.slice(target);
+    let bad = || Response::refusal(400, "the request target is not a path\n");
+    if bytes.contains(&b'#') || !bytes.iter().all(u8::is_ascii_graphic) {
+        return Err(bad());
+    }
+    if bytes.starts_with(b"/") {
+        return Ok(target.clone());
+    }
+    let authority = [&b"http://"[..], b"https://", b"ws://", b"wss://"]
+        .into_iter()
+        .find(|scheme| bytes.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
+        .ok_or_else(bad)?
+        .len();
+    let path = bytes[authority..].iter().position(|&byte| byte == b'/').ok_or_else(bad)?;
+    Ok(target.start + (authority + path) as u32..target.end)
+}
+
+/// RFC 9112 section 3.2: exactly one valid Host in HTTP/1.1.
+fn check_host(headers: &Headers, minor: u8) -> Result<(), Response> {
+    let bad = Response::refusal(400, "exactly one valid host header is required\n");
+    match headers.only("Host") {
+        Ok(Some(host)) if is_host(host) => Ok(()),
+        Ok(None) if minor == 0 => Ok(()),
+        _ => Err(bad),
+    }
+}
+
+/// A host name or address with an optional port (RFC 3986 section 3.2.2), not empty.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.split_first() {
+        Some((b'[', _)) => match value.iter().position(|&byte| byte == b']') {
+            Some(end) => (&value[1..end], &value[end + 1..]),
+            None => return false,
+        },
+        _ => value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len())),
+    };
+    let in_brackets = value.starts_with(b"[");
+    let host_is_valid = !host.is_empty()
+        && host.iter().all(|&byte| match byte {
+            b':' => in_brackets,
+            _ => byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte),
+        });
+    host_is_valid && is_port(port)
+}
+
+/// Nothing, or a colon and a number of a port.
+fn is_port(port: &[u8]) -> bool {
+    match port {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => {
+            let number =
+                core::str::from_utf8(digits).ok().and_then(|text| text.parse::<u16>().ok());
+            number.is_some() && digits.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    }
+}
+
+/// Section 4.2.1, points 3 to 9; returns the accept key.
+fn check_upgrade(headers: &Headers) -> Result<String, Response> {
+    let bad = |problem| Err(Response::refusal(400, problem));
+    if !headers.list_contains("Upgrade", "websocket") {
+        return match headers.get("Upgrade") {
+            None | Some([_, ..]) => Err(upgrade_required()),
+            Some([]) => bad("the upgrade header is empty\n"),
+        };
+    }
+    if !headers.list_contains("Connection", "upgrade") {
+        return bad("the connection header does not contain upgrade\n");
+    }
+    check_no_body(headers)?;
+    if headers.get("Expect").is_some() {
+        return Err(Response::refusal(417, "an upgrade cannot wait for 100-continue\n"));
+    }
+    match headers.only("Sec-WebSocket-Version") {
+        Ok(Some(b"13")) => {}
+        Ok(_) => {
+            return Err(Response::refusal(426, "only websocket version 13 is spoken here\n")
+                .header("Sec-WebSocket-Version", "13")
+                .header("Upgrade", "websocket"));
+        }
+        Err(_) => return bad("more than one sec-websocket-version header\n"),
+    }
+    let protocols = headers.all("Sec-WebSocket-Protocol");
+    for value in protocols {
+        let mut names = token::list(value);
+        if token::list(value).next().is_none() || !names.all(token::is_token) {
+            return bad("a subprotocol is not a token\n");
+        }
+    }
+    if !headers.all("Sec-WebSocket-Extensions").all(extensions::is_valid) {
+        return bad("the sec-websocket-extensions header is malformed\n");
+    }
+    match headers.only("Sec-WebSocket-Key") {
+        Ok(Some(key)) if accept_key::is_key(key) => Ok(accept_key::accept_key(key)),
+        Ok(Some(_)) => bad("the sec-websocket-key is not 16 bytes in base64\n"),
+        Ok(None) => bad("the sec-websocket-key is missing\n"),
+        Err(_) => bad("more than one sec-websocket-key header\n"),
+    }
+}
+
+/// No request with a body is served here, so none can smuggle a second request.
+fn check_no_body(headers: &Headers) -> Result<(), Response> {
+    let empty = match headers.only("Content-Length") {
+        Ok(length) => length.is_none_or(|length| length == b"0"),
+        Err(_) => false,
+    };
+    if empty && headers.get("Transfer-Encoding").is_none() {
+        return Ok(());
+    }
+    Err(Response::refusal(400, "a request with a body is not taken here\n"))
+}
