@@ -123,7 +123,8 @@ async def run(options, board):
         print(f"stopped after {options.timeout:.0f} s", file=sys.stderr)
     except asyncio.CancelledError:
         print("stopped by a signal", file=sys.stderr)
-    board.write(options.out)
+    finally:
+        board.write(options.out)
 
 
 async def start(options, board):

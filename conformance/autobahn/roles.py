@@ -19,7 +19,7 @@ from kosoku import FailureError, run_fuzzingclient, run_fuzzingserver
 import wire
 from mend import CHOPS
 from tap import Link, Relay, TlsLink
-from verdict import judge, missing
+from verdict import entry, judge, missing
 
 CONNECT_SECONDS = 10.0
 # The suite waits without end for the answer to a handshake.
@@ -31,7 +31,7 @@ SUITE_END_SECONDS = 20.0
 
 
 class Run:
-    """One case under way: its two links and what is known about it."""
+    """One case under way and what is known about it."""
 
     def __init__(self, case):
         self.case = case
@@ -59,8 +59,18 @@ class Run:
                 await work
         except TimeoutError:
             self.findings.note(f"cut off after {limit:.0f} s")
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             self.findings.note(f"connection broke: {error}")
+
+    async def guarded(self, work):
+        """A verdict in any event: a fault of the driver is no reason to lose
+        the run, and none to let the case pass."""
+        try:
+            return await work
+        except Exception as error:
+            text = f"the driver failed: {error!r}"
+            print(f"{self.case.id}: {text}", file=sys.stderr)
+            return entry(self.case, "FAILED", "FAILED", [text])
 
     def verdict(self, result):
         ms = round((time.monotonic() - self.started) * 1000)
@@ -123,7 +133,9 @@ class ServerUnderTest:
             except (OSError, TimeoutError) as error:
                 self.board.put(missing(case, f"no connection: {error or 'timeout'}"))
                 return
-            self.board.put(await self._run_connected(Run(case), peer))
+            self.board.begin(case)
+            run = Run(case)
+            self.board.put(await run.guarded(self._run_connected(run, peer)))
 
     async def _dial(self):
         sock = await connect(self.url.hostname, self.port)
@@ -134,11 +146,14 @@ class ServerUnderTest:
         return link
 
     async def _run_connected(self, run, peer):
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.setblocking(False)
-        work = asyncio.create_task(self._suite(run.case, listener.getsockname()[1]))
-        sock, _ = await asyncio.get_running_loop().sock_accept(listener)
-        listener.close()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            work = asyncio.create_task(self._suite(run.case, listener.getsockname()[1]))
+            # Look at its exception in any event, or asyncio complains when the
+            # whole run is stopped.
+            work.add_done_callback(lambda task: task.cancelled() or task.exception())
+            accepting = asyncio.get_running_loop().sock_accept(listener)
+            sock, _ = await asyncio.wait_for(accepting, CONNECT_SECONDS)
         suite = Link(sock)
         try:
             await run.within_limit(self._carry(run, suite, peer))
@@ -158,7 +173,10 @@ class ServerUnderTest:
         return (self.url.path or "/") + query
 
     async def _carry(self, run, suite, peer):
-        run.request = wire.Head(self._own_request(await suite.recv_head()))
+        request = await suite.recv_head()
+        if request is None:
+            return  # kosoku's result says why
+        run.request = wire.Head(self._own_request(request))
         await peer.send(run.request.raw)
         try:
             answer = await asyncio.wait_for(peer.recv_head(), HANDSHAKE_SECONDS)
@@ -208,7 +226,8 @@ class ClientUnderTest:
             self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             self.tls.load_cert_chain(cert, key)
         self.keys_seen = set()
-        self.at_work = set()
+        self.at_work = set()  # connections
+        self.running = []  # cases, one as often as it is under way
         self.last_seen = None
         self.reported = asyncio.Event()
 
@@ -286,10 +305,18 @@ class ClientUnderTest:
             info = {"id": case.id, "description": case.description}
             await self._tell(peer, request, json.dumps(info))
         elif target.path == "/getCaseStatus":
+            while case in self.running:
+                await asyncio.sleep(0.05)
             status = {"behavior": self.board.entries[case.id]["behavior"]}
             await self._tell(peer, request, json.dumps(status))
         else:
-            self.board.put(await self._run_case(Run(case), peer, request))
+            self.board.begin(case)
+            self.running.append(case)
+            try:
+                run = Run(case)
+                self.board.put(await run.guarded(self._run_case(run, peer, request)))
+            finally:
+                self.running.remove(case)
 
     def _case_of(self, query):
         number = parse_qs(query).get("case", [""])[0]
@@ -335,7 +362,7 @@ class ClientUnderTest:
             finally:
                 suite.close()
                 peer.close()
-            await self._end_suite(server.port)
+            await asyncio.wait_for(self._end_suite(server.port), SUITE_END_SECONDS)
             return run.verdict(await suite_result(self._suite(server)))
 
     async def _suite(self, server):

@@ -141,6 +141,11 @@ class Board:
         self.cases = cases
         self.entries = {case.id: missing(case, "did not run") for case in cases}
 
+    def begin(self, case):
+        """Say so in the entry, in case the run is stopped meanwhile."""
+        if self.entries[case.id]["behavior"] == "MISSING":
+            self.entries[case.id] = missing(case, "had not ended when the run was stopped")
+
     def put(self, verdict):
         """Keep a verdict. Of two runs of one case the worse one counts."""
         old = self.entries[verdict["case"]]

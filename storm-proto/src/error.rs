@@ -11,6 +11,7 @@ use core::fmt;
 use crate::Timer;
 use crate::framing::FramingError;
 use crate::websocket::frame::close_code::CloseCode;
+use crate::websocket::handshake::AcceptError;
 
 /// An error with its blame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,12 +61,15 @@ impl core::error::Error for Error {}
 pub enum LocalError {
     /// A handler panicked; the session is closed with 1011, others go on.
     HandlerPanicked,
+    /// What `on_connecting` decided could not be sent; the client got a 500.
+    Answer(AcceptError),
 }
 
 impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LocalError::HandlerPanicked => f.write_str("a handler panicked"),
+            LocalError::Answer(error) => write!(f, "the answer could not be sent: {error}"),
         }
     }
 }

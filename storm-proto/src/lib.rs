@@ -8,9 +8,14 @@ extern crate std;
 pub(crate) mod client;
 pub(crate) mod connection;
 mod error;
+mod extensions;
 pub mod framing;
 mod message;
 mod random;
+#[cfg(feature = "std")]
+pub(crate) mod server;
+#[cfg(feature = "std")]
+pub mod service;
 mod time;
 mod timer;
 pub mod websocket;
@@ -18,14 +23,16 @@ pub mod websocket;
 pub use client::uri::{Scheme, Uri, UriError};
 pub use connection::flow::WaterMarks;
 pub use connection::link::{Link, Step};
-pub use connection::options::{Heartbeat, Timeouts};
+pub use connection::options::{Heartbeat, Options, Timeouts};
 pub use connection::outbox::Outbox;
 pub use connection::reason::{Cause, DisconnectReason, Side};
 pub use connection::receiver::{Event, Receiver};
 pub use connection::sender::Sender;
+pub use connection::{Application, Connection};
 pub use error::{
     CloseError, Error, LocalError, ProtocolError, SendError, TransportError, TransportErrorKind,
 };
+pub use extensions::Extensions;
 pub use message::{Kind, Message, OwnedMessage};
 pub use random::Random;
 pub use time::Instant;

@@ -2,7 +2,7 @@
 //!
 //! RFC 6455 section 10.3 wants mask keys that the peer cannot predict, so what
 //! production code hands in is the operating system's generator
-//! ([`Random::os`] with the feature `getrandom`). Tests hand in a seed.
+//! (`Random::os`). Tests hand in a seed.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -35,7 +35,7 @@ impl Random {
     /// Drawing panics if the operating system has no randomness to give, which the
     /// systems that std supports rule out once they are up: going on with
     /// predictable mask keys would be worse.
-    #[cfg(feature = "getrandom")]
+    #[cfg(feature = "std")]
     #[must_use]
     pub fn os() -> Random {
         Random::new(|bytes| {
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(keys.len(), 1000);
     }
 
-    #[cfg(feature = "getrandom")]
+    #[cfg(feature = "std")]
     #[test]
     fn the_system_generator_fills_every_draw() {
         let mut random = Random::os();

@@ -8,7 +8,6 @@ use crate::Instant;
 /// The state behind a [`Heartbeat`]. The deadline itself stands in the timer table.
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    options: Heartbeat,
     /// Intervals since the last sign of life.
     missed: u32,
     /// This side does not read: silence is our own doing.
@@ -30,20 +29,15 @@ pub(crate) enum Beat {
 }
 
 impl Pulse {
-    pub(crate) fn new(options: Heartbeat) -> Pulse {
-        Pulse { options, missed: 0, paused: false, number: 0, sent: None, round_trip: None }
-    }
-
-    /// When the next interval ends, counted from `now`.
-    pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
-        self.options.interval.map(|interval| now + interval)
+    pub(crate) const fn new() -> Pulse {
+        Pulse { missed: 0, paused: false, number: 0, sent: None, round_trip: None }
     }
 
     /// An interval ended.
-    pub(crate) fn beat(&mut self, now: Instant) -> Beat {
+    pub(crate) fn beat(&mut self, options: Heartbeat, now: Instant) -> Beat {
         if !self.paused {
             // Never before the peer had a Ping to answer.
-            if self.missed >= self.options.missed.max(1) {
+            if self.missed >= options.missed.max(1) {
                 return Beat::Dead;
             }
             self.missed += 1;
@@ -81,53 +75,65 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    fn pulse(missed: u32) -> Pulse {
-        Pulse::new(Heartbeat::every(Duration::from_secs(10)).missed(missed))
+    fn forgiving(missed: u32) -> Heartbeat {
+        Heartbeat::every(Duration::from_secs(10)).missed(missed)
+    }
+
+    /// An interval ended without the peer being given up.
+    fn pinged(pulse: &mut Pulse, options: Heartbeat) -> [u8; 4] {
+        match pulse.beat(options, Instant::from_millis(100)) {
+            Beat::Ping(payload) => payload,
+            Beat::Dead => panic!("dead"),
+        }
+    }
+
+    fn is_dead(pulse: &mut Pulse, options: Heartbeat) -> bool {
+        pulse.beat(options, Instant::ZERO) == Beat::Dead
     }
 
     #[test]
     fn a_silent_peer_is_dead_after_one_interval_more_than_is_forgiven() {
         for forgiven in 1..5 {
-            let mut pulse = pulse(forgiven);
+            let (mut pulse, options) = (Pulse::new(), forgiving(forgiven));
             for _ in 0..forgiven {
-                assert!(matches!(pulse.beat(Instant::ZERO), Beat::Ping(_)));
+                pinged(&mut pulse, options);
             }
-            assert_eq!(pulse.beat(Instant::ZERO), Beat::Dead);
+            assert!(is_dead(&mut pulse, options));
         }
     }
 
     #[test]
     fn nobody_is_declared_dead_before_the_first_ping() {
-        let mut pulse = pulse(0);
-        assert!(matches!(pulse.beat(Instant::ZERO), Beat::Ping(_)));
-        assert_eq!(pulse.beat(Instant::ZERO), Beat::Dead);
+        let mut pulse = Pulse::new();
+        pinged(&mut pulse, forgiving(0));
+        assert!(is_dead(&mut pulse, forgiving(0)));
     }
 
     #[test]
     fn any_sign_of_life_starts_the_count_anew() {
-        let mut pulse = pulse(1);
+        let mut pulse = Pulse::new();
         for _ in 0..10 {
-            assert!(matches!(pulse.beat(Instant::ZERO), Beat::Ping(_)));
+            pinged(&mut pulse, forgiving(1));
             pulse.alive();
         }
     }
 
     #[test]
     fn intervals_in_which_this_side_does_not_read_are_not_counted() {
-        let mut pulse = pulse(1);
+        let mut pulse = Pulse::new();
         pulse.pause(true);
         for _ in 0..10 {
-            assert!(matches!(pulse.beat(Instant::ZERO), Beat::Ping(_)));
+            pinged(&mut pulse, forgiving(1));
         }
         pulse.pause(false);
-        assert!(matches!(pulse.beat(Instant::ZERO), Beat::Ping(_)));
-        assert_eq!(pulse.beat(Instant::ZERO), Beat::Dead);
+        pinged(&mut pulse, forgiving(1));
+        assert!(is_dead(&mut pulse, forgiving(1)));
     }
 
     #[test]
     fn only_the_answer_to_the_last_ping_measures_the_round_trip() {
-        let mut pulse = pulse(3);
-        let Beat::Ping(first) = pulse.beat(Instant::from_millis(100)) else { panic!("dead") };
+        let mut pulse = Pulse::new();
+        let first = pinged(&mut pulse, forgiving(3));
         pulse.pong(b"unsolicited", Instant::from_millis(101));
         assert_eq!(pulse.round_trip(), None);
         pulse.pong(&first, Instant::from_millis(107));

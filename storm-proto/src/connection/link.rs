@@ -10,12 +10,14 @@
 //! [`Sender`] and the rules. The parser and the bytes that are being written belong
 //! to whoever drives it. It does no IO: [`Link::step`] says what the transport owes.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::heartbeat::{Beat, Pulse};
-use super::options::{Heartbeat, Timeouts};
+use super::options::Options;
 use super::outbox::Outbox;
 use super::reason::{Cause, DisconnectReason, Side, cause_of};
 use super::receiver::Event;
@@ -62,7 +64,7 @@ pub struct Link {
     /// `None` for framed TCP, which has no frames to close with.
     role: Option<Role>,
     phase: Phase,
-    timeouts: Timeouts,
+    options: Arc<Options>,
     timers: TimerTable,
     pulse: Pulse,
     /// The peer's stream ended.
@@ -71,28 +73,22 @@ pub struct Link {
     shut_down: bool,
     /// Bytes received while closing.
     discarded: usize,
-    reason: Option<alloc::boxed::Box<DisconnectReason>>,
+    reason: Option<Box<DisconnectReason>>,
 }
 
 impl Link {
     /// A connection whose opening starts at `now`. `role` is `None` for framed TCP.
     #[must_use]
-    pub fn new(
-        sender: Sender,
-        role: Option<Role>,
-        timeouts: Timeouts,
-        heartbeat: Heartbeat,
-        now: Instant,
-    ) -> Link {
+    pub fn new(sender: Sender, role: Option<Role>, options: Arc<Options>, now: Instant) -> Link {
         let mut timers = TimerTable::new();
-        timers.set(Timer::Handshake, now + timeouts.handshake);
+        timers.set(Timer::Handshake, now + options.timeouts.handshake);
         Link {
             sender,
             role,
             phase: Phase::Opening,
-            timeouts,
+            options,
             timers,
-            pulse: Pulse::new(heartbeat),
+            pulse: Pulse::new(),
             end_of_stream: false,
             shut_down: false,
             discarded: 0,
@@ -111,6 +107,14 @@ impl Link {
         self.message(now);
     }
 
+    /// Puts bytes of the opening (a request, an answer) on the wire.
+    pub fn queue_opening<const N: usize>(&mut self, parts: [Bytes; N], wire: &mut Outbox) {
+        for bytes in parts {
+            wire.push_whole(bytes);
+        }
+        self.sender.wrote(wire.len());
+    }
+
     // Inputs from the peer.
 
     /// `n` bytes arrived.
@@ -126,7 +130,7 @@ impl Link {
 
     /// A whole message arrived: what the idle deadline waits for.
     pub fn message(&mut self, now: Instant) {
-        if let (Phase::Open, Some(idle)) = (self.phase, self.timeouts.idle) {
+        if let (Phase::Open, Some(idle)) = (self.phase, self.options.timeouts.idle) {
             self.timers.set(Timer::Idle, now + idle);
         }
     }
@@ -183,6 +187,11 @@ impl Link {
     /// stream; all under the close deadline. Does nothing on a connection that is closing.
     pub fn close(&mut self, frame: CloseFrame, cause: Cause, now: Instant) {
         let mut reason = DisconnectReason::new(Side::Local, cause);
+        if self.phase == Phase::Opening {
+            // No frame may be sent yet.
+            reason.undelivered = self.sender.abort();
+            return self.end(reason, now);
+        }
         reason.clean = self.role.is_none();
         reason.sent = Some(frame);
         self.end(reason, now);
@@ -195,8 +204,7 @@ impl Link {
 
     /// The opening was answered with a refusal, which is still to be written.
     pub fn refuse(&mut self, now: Instant) {
-        self.sender.end();
-        self.end(DisconnectReason::new(Side::Local, Cause::Closed), now);
+        self.close(CloseFrame::of(CloseCode::NORMAL, ""), Cause::Closed, now);
     }
 
     /// Ends at once, with a reset; nothing more is written.
@@ -218,7 +226,7 @@ impl Link {
         if wire.is_empty() {
             self.timers.stop(Timer::Stall);
         } else if n > 0 || !self.timers.is_set(Timer::Stall) {
-            self.timers.set(Timer::Stall, now + self.timeouts.stall);
+            self.timers.set(Timer::Stall, now + self.options.timeouts.stall);
         }
         if n > 0 && !wire.is_empty() {
             // The system's buffer was full and took more: the peer has read something.
@@ -256,8 +264,8 @@ impl Link {
                     );
                     self.end(reason, now);
                 }
-                Timer::Handshake => self.expire(Timer::Handshake, Cause::HandshakeTimeout),
-                Timer::Stall => self.expire(Timer::Stall, Cause::StallTimeout),
+                Timer::Handshake => self.expire(timer, Cause::HandshakeTimeout, false),
+                Timer::Stall => self.expire(timer, Cause::StallTimeout, true),
                 // Whoever closed has waited long enough; the reason stands.
                 Timer::Close => self.finish_closing(wire),
             }
@@ -265,24 +273,24 @@ impl Link {
     }
 
     fn beat(&mut self, wire: &mut Outbox, now: Instant) {
-        match self.pulse.beat(now) {
+        match self.pulse.beat(self.options.websocket.heartbeat, now) {
             Beat::Ping(payload) => {
                 self.sender.ping(&payload, wire);
                 self.arm_ping(now);
             }
-            Beat::Dead => self.expire(Timer::Ping, Cause::HeartbeatTimeout),
+            Beat::Dead => self.expire(Timer::Ping, Cause::HeartbeatTimeout, true),
         }
     }
 
     fn arm_ping(&mut self, now: Instant) {
-        if let (Some(_), Some(at)) = (self.role, self.pulse.next(now)) {
-            self.timers.set(Timer::Ping, at);
+        if let (Some(_), Some(interval)) = (self.role, self.options.websocket.heartbeat.interval) {
+            self.timers.set(Timer::Ping, now + interval);
         }
     }
 
     /// The peer does nothing where it should: no use in a goodbye.
-    fn expire(&mut self, timer: Timer, cause: Cause) {
-        self.finish(DisconnectReason::fault(Side::Remote, cause, Error::Timer(timer)), true);
+    fn expire(&mut self, timer: Timer, cause: Cause, reset: bool) {
+        self.finish(DisconnectReason::fault(Side::Remote, cause, Error::Timer(timer)), reset);
     }
 
     fn finish_closing(&mut self, wire: &Outbox) {
@@ -350,7 +358,7 @@ impl Link {
         let reason = self.reason.take();
         let mut reason = reason
             .map_or_else(|| DisconnectReason::new(Side::Local, Cause::Aborted), |boxed| *boxed);
-        reason.undelivered = undelivered;
+        reason.undelivered += undelivered;
         let in_order = self.role.is_some() || (self.shut_down && self.end_of_stream);
         reason.clean &= undelivered == 0 && in_order;
         self.phase = match self.phase {
@@ -369,7 +377,7 @@ impl Link {
         for timer in [Timer::Handshake, Timer::Ping, Timer::Idle] {
             self.timers.stop(timer);
         }
-        self.timers.set(Timer::Close, now + self.timeouts.close);
+        self.timers.set(Timer::Close, now + self.options.timeouts.close);
         if reason.sent.is_none() {
             reason.sent = goodbye(reason.error.as_ref());
         }
@@ -383,7 +391,7 @@ impl Link {
         if self.role.is_none() {
             reason.sent = None;
         }
-        self.reason = Some(alloc::boxed::Box::new(reason));
+        self.reason = Some(Box::new(reason));
     }
 
     /// Is over, without another word.
@@ -391,7 +399,7 @@ impl Link {
         if !self.is_finished() {
             self.sender.end();
             self.phase = Phase::Finished { reset };
-            self.reason.get_or_insert_with(|| alloc::boxed::Box::new(reason));
+            self.reason.get_or_insert_with(|| Box::new(reason));
         }
     }
 }

@@ -2,6 +2,21 @@
 
 use core::time::Duration;
 
+use super::flow::WaterMarks;
+use crate::websocket::WebSocket;
+
+/// The settings of a connection. Every limit is finite by default.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// What a WebSocket may cost and how it is kept alive; unused by plain TCP.
+    pub websocket: WebSocket,
+    /// How many bytes may wait to be written.
+    pub marks: WaterMarks,
+    /// The deadlines.
+    pub timeouts: Timeouts,
+}
+
 /// The deadlines of a connection. Every wait has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -184,6 +184,13 @@ impl Sender {
         self.outbox.len() + self.taken
     }
 
+    /// True while the writer holds nothing back: what is queued now leaves at once.
+    #[must_use]
+    #[inline]
+    pub fn is_flowing(&self) -> bool {
+        self.taken == 0
+    }
+
     /// True if the writer has something to take.
     #[must_use]
     #[inline]
@@ -191,10 +198,21 @@ impl Sender {
         !self.outbox.is_empty()
     }
 
+    /// True while more than the low mark is queued.
+    #[must_use]
+    pub fn is_above_low_mark(&self) -> bool {
+        self.queued() > self.marks.low()
+    }
+
     /// True if a message with a payload of `len` bytes would be accepted now.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
         self.marks.fits(self.queued(), len.saturating_add(header::MAX_HEADER))
+    }
+
+    /// Somebody waits for room, as if a message had been refused.
+    pub(crate) fn press(&mut self) {
+        self.pressured = true;
     }
 
     /// True from a refusal until the queue has fallen to the low mark.

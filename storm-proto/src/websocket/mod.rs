@@ -6,6 +6,12 @@ pub(crate) mod prepared;
 pub(crate) mod reader;
 pub(crate) mod utf8;
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::connection::options::Heartbeat;
+use handshake::HeadLimits;
+
 /// Which end of a WebSocket this is: it decides who masks and who closes TCP first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
@@ -13,6 +19,71 @@ pub enum Role {
     Client,
     /// Accepted the connection: sends without a mask, takes what is masked.
     Server,
+}
+
+/// The settings of a WebSocket.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct WebSocket {
+    /// How much one message may cost.
+    pub limits: Limits,
+    /// How much of an HTTP head is read.
+    pub head: HeadLimits,
+    /// When to ping, and when to give the peer up.
+    pub heartbeat: Heartbeat,
+    /// Subprotocols: a server chooses among them, a client offers them, most wanted
+    /// first. None by default.
+    pub subprotocols: Vec<String>,
+}
+
+impl WebSocket {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> WebSocket {
+        WebSocket::default()
+    }
+
+    /// Sets the longest frame payload in bytes; 1 MiB by default.
+    #[must_use]
+    pub fn max_frame(mut self, bytes: usize) -> WebSocket {
+        self.limits.frame = bytes;
+        self
+    }
+
+    /// Sets the longest message in bytes, fragments added up; 4 MiB by default.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> WebSocket {
+        self.limits.message = bytes;
+        self
+    }
+
+    /// Sets the most fragments of one message; 131,072 by default.
+    #[must_use]
+    pub fn max_fragments(mut self, count: u32) -> WebSocket {
+        self.limits.fragments = count;
+        self
+    }
+
+    /// Sets how much of an HTTP head is read.
+    #[must_use]
+    pub fn head(mut self, limits: HeadLimits) -> WebSocket {
+        self.head = limits;
+        self
+    }
+
+    /// Sets when to ping, and when to give the peer up.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> WebSocket {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Adds a subprotocol behind those already there.
+    #[must_use]
+    pub fn subprotocol(mut self, name: impl Into<String>) -> WebSocket {
+        self.subprotocols.push(name.into());
+        self
+    }
 }
 
 /// How much one message may cost. Checked at each frame header, before a byte of

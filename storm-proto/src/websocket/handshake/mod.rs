@@ -21,6 +21,6 @@ pub(crate) mod token;
 
 pub use client::{Accepted, ClientHandshake, HandshakeError, Offer, Refusal};
 pub use head::{HeadLimits, Headers};
-pub use request::Request;
-pub use response::{Accept, HeaderError, Response};
+pub use request::{AcceptError, Request};
+pub use response::{Accept, Decision, HeaderError, Response};
 pub use server::ServerHandshake;

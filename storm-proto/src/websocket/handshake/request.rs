@@ -6,7 +6,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::head::{HeadError, Headers, RequestHead};
-use super::response::{Accept, HeaderError, Response};
+use super::response::{Accept, Decision, HeaderError, Response};
 use super::{accept_key, extensions, token};
 
 /// A request that may be accepted as a WebSocket or answered over HTTP.
@@ -288,4 +288,45 @@ fn check_no_body(headers: &Headers) -> Result<(), Response> {
         return Ok(());
     }
     Err(Response::refusal(400, "a request with a body is not taken here\n"))
+}
+
+/// The bytes that carry out a decision: a 101, or an answer behind which the connection
+/// closes. A decision that cannot be carried out becomes a 500; the error says why.
+pub(crate) struct Answer {
+    pub(crate) head: Bytes,
+    pub(crate) body: Bytes,
+    /// What goes with the 101; `None` for an answer that closes.
+    pub(crate) accepted: Option<Accept>,
+    pub(crate) error: Option<AcceptError>,
+}
+
+impl Request {
+    /// Carries out `decision`.
+    pub(crate) fn answer(&self, decision: Decision) -> Answer {
+        let accept = match decision {
+            Decision::Respond(response) => return Answer::closing(&response, self.method()),
+            Decision::Accept(accept) => accept,
+        };
+        match self.accept(&accept) {
+            Ok(head) => Answer { head, body: Bytes::new(), accepted: Some(accept), error: None },
+            Err(AcceptError::NoUpgrade) => Answer::closing(&upgrade_required(), self.method()),
+            Err(error) => Answer::failed(error, self.method()),
+        }
+    }
+}
+
+impl Answer {
+    /// An answer behind which the connection closes.
+    pub(crate) fn closing(response: &Response, method: &str) -> Answer {
+        match response.encode(method == "HEAD") {
+            Ok((head, body)) => Answer { head, body, accepted: None, error: None },
+            Err(error) => Answer::failed(AcceptError::Header(error), method),
+        }
+    }
+
+    fn failed(error: AcceptError, method: &str) -> Answer {
+        let response = Response::refusal(500, "the server could not answer\n");
+        let (head, body) = response.encode(method == "HEAD").unwrap_or_default();
+        Answer { head, body, accepted: None, error: Some(error) }
+    }
 }

@@ -7,6 +7,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::token;
+use crate::extensions::Extensions;
 
 /// A header that cannot be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,10 +141,11 @@ impl Response {
 }
 
 /// How an upgrade is accepted: the subprotocol and headers of the 101.
-#[derive(Clone, Default, Debug)]
+#[derive(Default, Debug)]
 #[must_use]
 pub struct Accept {
     pub(crate) subprotocol: Option<String>,
+    pub(crate) attached: Extensions,
     headers: HeaderList,
 }
 
@@ -168,6 +170,12 @@ impl Accept {
         self
     }
 
+    /// Attaches a value to the session, such as who the user is. One of each type.
+    pub fn attach<T: core::any::Any + Send + Sync>(mut self, value: T) -> Accept {
+        self.attached.insert(value);
+        self
+    }
+
     /// The 101 for a request with this accept key (RFC 6455 section 4.2.2).
     pub(crate) fn encode(&self, accept_key: &str) -> Result<Bytes, HeaderError> {
         let mut head = status_line(101);
@@ -182,6 +190,40 @@ impl Accept {
         self.headers.write(&mut head)?;
         head.push_str("\r\n");
         Ok(Bytes::from(head))
+    }
+}
+
+/// What to do with a request.
+#[derive(Debug)]
+#[must_use]
+pub enum Decision {
+    /// Open a WebSocket. On a request that is no upgrade this means 426.
+    Accept(Accept),
+    /// Answer over HTTP and close.
+    Respond(Response),
+}
+
+impl Decision {
+    /// Opens a WebSocket; the same as [`Accept::new`].
+    pub fn accept() -> Accept {
+        Accept::new()
+    }
+
+    /// Refuses, or answers a request that is no upgrade; the same as [`Response::new`].
+    pub fn respond(status: u16) -> Response {
+        Response::new(status)
+    }
+}
+
+impl From<Accept> for Decision {
+    fn from(accept: Accept) -> Decision {
+        Decision::Accept(accept)
+    }
+}
+
+impl From<Response> for Decision {
+    fn from(response: Response) -> Decision {
+        Decision::Respond(response)
     }
 }
 

@@ -1,0 +1,65 @@
+//! Typed data that an application attaches: one value of each type.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::any::{Any, TypeId};
+use core::fmt;
+
+/// A value of each type at most. Few are ever stored, so a list beats a map; an empty
+/// one owns no memory.
+#[derive(Default)]
+pub struct Extensions {
+    values: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+}
+
+impl Extensions {
+    /// Nothing stored.
+    #[must_use]
+    pub const fn new() -> Extensions {
+        Extensions { values: Vec::new() }
+    }
+
+    /// Stores a value; returns the one of its type that it replaces.
+    pub fn insert<T: Any + Send + Sync>(&mut self, value: T) -> Option<T> {
+        let replaced = self.remove();
+        self.values.push((TypeId::of::<T>(), Box::new(value)));
+        replaced
+    }
+
+    /// The value of this type.
+    #[must_use]
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        let (_, value) = self.values.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        value.downcast_ref()
+    }
+
+    /// Takes the value of this type out.
+    pub fn remove<T: Any + Send + Sync>(&mut self) -> Option<T> {
+        let at = self.values.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
+        let (_, value) = self.values.swap_remove(at);
+        value.downcast().ok().map(|value| *value)
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Extensions({})", self.values.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_has_one_value() {
+        let mut data = Extensions::new();
+        assert_eq!(data.insert(1u32), None);
+        assert_eq!(data.insert("name"), None);
+        assert_eq!(data.insert(2u32), Some(1));
+        assert_eq!((data.get::<u32>(), data.get::<&str>()), (Some(&2), Some(&"name")));
+        assert_eq!(data.get::<u64>(), None);
+        assert_eq!(data.remove::<u32>(), Some(2));
+        assert_eq!(data.get::<u32>(), None);
+    }
+}

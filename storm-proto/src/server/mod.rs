@@ -1,0 +1,3 @@
+//! What a server needs beside its connections.
+
+pub(crate) mod backoff;

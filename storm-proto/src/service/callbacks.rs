@@ -1,0 +1,216 @@
+//! Closures as a handler: subscribe, don't implement.
+
+use core::future::{Future, ready};
+
+use super::handler::Handler;
+use super::session::Session;
+use crate::connection::reason::DisconnectReason;
+use crate::error::Error;
+use crate::message::Message;
+use crate::websocket::handshake::{Accept, Decision, Request};
+
+/// A [`Handler`] made of closures; the builders of servers and clients make one.
+///
+/// The closures are synchronous and get what they get lent. What they return is
+/// ignored, so that `|session, message| session.send(message)` is one. For work that
+/// waits implement [`Handler`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Callbacks<G = Unset, C = Unset, M = Unset, D = Unset, E = Unset> {
+    connecting: G,
+    connected: C,
+    message: M,
+    disconnected: D,
+    error: E,
+}
+
+/// No closure.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unset;
+
+impl Callbacks {
+    /// No closures yet.
+    #[must_use]
+    pub const fn new() -> Callbacks {
+        Callbacks {
+            connecting: Unset,
+            connected: Unset,
+            message: Unset,
+            disconnected: Unset,
+            error: Unset,
+        }
+    }
+}
+
+impl<G, C, M, D, E> Callbacks<G, C, M, D, E> {
+    /// Sets the closure for [`Handler::on_connecting`].
+    pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E>
+    where
+        F: Fn(&Request) -> R + Send + Sync + 'static,
+        R: Into<Decision>,
+    {
+        let Callbacks { connected, message, disconnected, error, .. } = self;
+        Callbacks { connecting: f, connected, message, disconnected, error }
+    }
+
+    /// Sets the closure for [`Handler::on_connected`].
+    pub fn on_connected<F, R>(self, f: F) -> Callbacks<G, F, M, D, E>
+    where
+        F: Fn(&Session) -> R + Send + Sync + 'static,
+    {
+        let Callbacks { connecting, message, disconnected, error, .. } = self;
+        Callbacks { connecting, connected: f, message, disconnected, error }
+    }
+
+    /// Sets the closure for [`Handler::on_message`].
+    pub fn on_message<F, R>(self, f: F) -> Callbacks<G, C, F, D, E>
+    where
+        F: Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
+    {
+        let Callbacks { connecting, connected, disconnected, error, .. } = self;
+        Callbacks { connecting, connected, message: f, disconnected, error }
+    }
+
+    /// Sets the closure for [`Handler::on_disconnected`].
+    pub fn on_disconnected<F, R>(self, f: F) -> Callbacks<G, C, M, F, E>
+    where
+        F: Fn(&Session, &DisconnectReason) -> R + Send + Sync + 'static,
+    {
+        let Callbacks { connecting, connected, message, error, .. } = self;
+        Callbacks { connecting, connected, message, disconnected: f, error }
+    }
+
+    /// Sets the closure for [`Handler::on_error`].
+    pub fn on_error<F, R>(self, f: F) -> Callbacks<G, C, M, D, F>
+    where
+        F: Fn(Option<&Session>, &Error) -> R + Send + Sync + 'static,
+    {
+        let Callbacks { connecting, connected, message, disconnected, .. } = self;
+        Callbacks { connecting, connected, message, disconnected, error: f }
+    }
+}
+
+impl<G, C, M, D, E> Handler for Callbacks<G, C, M, D, E>
+where
+    G: Connecting,
+    C: Connected,
+    M: Messages,
+    D: Disconnected,
+    E: Errors,
+{
+    fn on_connecting(&self, request: &Request) -> impl Future<Output = Decision> + Send {
+        ready(self.connecting.call(request))
+    }
+
+    fn on_connected(&self, session: &Session) -> impl Future<Output = ()> + Send {
+        self.connected.call(session);
+        ready(())
+    }
+
+    #[inline]
+    fn on_message(
+        &self,
+        session: &Session,
+        message: Message<'_>,
+    ) -> impl Future<Output = ()> + Send {
+        self.message.call(session, message);
+        ready(())
+    }
+
+    fn on_disconnected(
+        &self,
+        session: &Session,
+        reason: &DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        self.disconnected.call(session, reason);
+        ready(())
+    }
+
+    fn on_error(
+        &self,
+        session: Option<&Session>,
+        error: &Error,
+    ) -> impl Future<Output = ()> + Send {
+        self.error.call(session, error);
+        ready(())
+    }
+}
+
+// One trait for each kind of closure: implemented by the closures of that kind, whatever
+// they return, and by `Unset`.
+
+pub trait Connecting: Send + Sync + 'static {
+    fn call(&self, request: &Request) -> Decision;
+}
+
+impl<F, R> Connecting for F
+where
+    F: Fn(&Request) -> R + Send + Sync + 'static,
+    R: Into<Decision>,
+{
+    fn call(&self, request: &Request) -> Decision {
+        self(request).into()
+    }
+}
+
+impl Connecting for Unset {
+    fn call(&self, _: &Request) -> Decision {
+        Accept::new().into()
+    }
+}
+
+pub trait Connected: Send + Sync + 'static {
+    fn call(&self, session: &Session);
+}
+
+impl<F: Fn(&Session) -> R + Send + Sync + 'static, R> Connected for F {
+    fn call(&self, session: &Session) {
+        self(session);
+    }
+}
+
+impl Connected for Unset {
+    fn call(&self, _: &Session) {}
+}
+
+pub trait Messages: Send + Sync + 'static {
+    fn call(&self, session: &Session, message: Message<'_>);
+}
+
+impl<F: Fn(&Session, Message<'_>) -> R + Send + Sync + 'static, R> Messages for F {
+    #[inline]
+    fn call(&self, session: &Session, message: Message<'_>) {
+        self(session, message);
+    }
+}
+
+impl Messages for Unset {
+    fn call(&self, _: &Session, _: Message<'_>) {}
+}
+
+pub trait Disconnected: Send + Sync + 'static {
+    fn call(&self, session: &Session, reason: &DisconnectReason);
+}
+
+impl<F: Fn(&Session, &DisconnectReason) -> R + Send + Sync + 'static, R> Disconnected for F {
+    fn call(&self, session: &Session, reason: &DisconnectReason) {
+        self(session, reason);
+    }
+}
+
+impl Disconnected for Unset {
+    fn call(&self, _: &Session, _: &DisconnectReason) {}
+}
+
+pub trait Errors: Send + Sync + 'static {
+    fn call(&self, session: Option<&Session>, error: &Error);
+}
+
+impl<F: Fn(Option<&Session>, &Error) -> R + Send + Sync + 'static, R> Errors for F {
+    fn call(&self, session: Option<&Session>, error: &Error) {
+        self(session, error);
+    }
+}
+
+impl Errors for Unset {
+    fn call(&self, _: Option<&Session>, _: &Error) {}
+}

@@ -1,0 +1,192 @@
+//! The one loop that runs a connection on every asynchronous runtime.
+//!
+//! ```text
+//!   open -> on_connected -> [ wait for bytes -> each message -> on_message ]* -> on_disconnected
+//!             every wait also writes, pings and keeps the deadlines (wire.rs)
+//! ```
+//!
+//! Three values, not one: the receiver (this loop's, so that a lent message forbids nothing
+//! else), the wire (this loop's, no lock), and the session (shared with the application).
+//! The future is one flat state machine, since it is what an idle connection costs.
+
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use std::boxed::Box;
+use std::sync::Arc;
+
+use super::handler::Handler;
+use super::opening;
+use super::registry::Permit;
+use super::runtime::Transport;
+use super::session::Session;
+use super::wire::{Cut, Input, Wire};
+use crate::connection::reason::Cause;
+use crate::connection::receiver::{Event, Receiver};
+use crate::error::{Error, LocalError};
+use crate::websocket::frame::header::MAX_HEADER;
+use crate::websocket::handshake::HeadLimits;
+
+/// Output is written in the middle of a batch from this size on, so that neither memory
+/// nor a peer waits for the end of a large batch.
+const FLUSH: usize = 64 << 10;
+
+/// What runs one connection.
+pub(crate) struct Driver<T, H> {
+    pub(crate) wire: Wire<T>,
+    pub(crate) receiver: Receiver,
+    pub(crate) handler: Arc<H>,
+    pub(crate) guard: Guard,
+    /// The limit of the outbox in bytes.
+    pub(crate) limit: usize,
+    /// Where the connection stands.
+    pub(crate) stage: Stage,
+}
+
+pub(crate) enum Stage {
+    /// A server's stream on which a request is to come.
+    Accepted(HeadLimits),
+    /// Open, with bytes that were read already.
+    Open(std::vec::Vec<u8>),
+}
+
+/// Ends the session when the driver ends, also when a runtime drops it half-way.
+pub(crate) struct Guard {
+    pub(crate) session: Session,
+    /// A server's place for this connection.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let shared = self.session.shared();
+        shared.end(&crate::Outbox::new());
+        // The place is given back before those who wait for the end look.
+        drop(self.permit.take());
+        shared.handled();
+    }
+}
+
+/// Runs a connection to its end.
+///
+/// An `async` block over captured values, not an `async fn` with arguments: those would be
+/// stored twice.
+pub(crate) fn drive<T: Transport, H: Handler>(
+    driver: Driver<T, H>,
+) -> impl Future<Output = ()> + Send {
+    let Driver { mut wire, mut receiver, handler, guard, limit, mut stage } = driver;
+    async move {
+        let session = &guard.session;
+        let shared = session.shared();
+        if let Stage::Accepted(limits) = stage {
+            let opened = Box::pin(opening::open_server(&mut wire, session, &*handler, limits));
+            match opened.await {
+                Some(rest) => stage = Stage::Open(rest),
+                None => return Box::pin(finish_unopened(wire, &guard, &handler)).await,
+            }
+        }
+
+        let mut over = false;
+        {
+            let mut call = pin!(handler.on_connected(session));
+            match poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
+                Ok(()) => {}
+                Err(cut) => over = is_over(session, &wire, cut),
+            }
+        }
+        let mut early = match core::mem::replace(&mut stage, Stage::Open(std::vec::Vec::new())) {
+            Stage::Open(rest) if !rest.is_empty() => Some(Input::kept(rest)),
+            _ => None,
+        };
+        while !over {
+            let input = match early.take() {
+                Some(input) => Some(input),
+                None => poll_fn(|cx| wire.poll_input(cx, shared, Some(&mut receiver))).await,
+            };
+            let Some(mut input) = input else { break };
+            let mut bytes = input.bytes();
+            while let Some(event) = receiver.next(&mut bytes) {
+                let message = match event {
+                    Event::Message(message) => message,
+                    event => {
+                        wire.event(shared, event);
+                        continue;
+                    }
+                };
+                let queued = shared.queued();
+                if queued > 0 && queued + message.len() + MAX_HEADER > limit {
+                    let room = poll_fn(|cx| wire.poll_room(cx, shared, message.len()));
+                    over = !room.await;
+                } else if queued >= FLUSH {
+                    poll_fn(|cx| {
+                        wire.poll_flush(cx, shared);
+                        core::task::Poll::Ready(())
+                    })
+                    .await;
+                }
+                if over {
+                    break;
+                }
+                if shared.is_closing() {
+                    continue;
+                }
+                wire.count_message();
+                let mut call = pin!(handler.on_message(session, message));
+                if let Err(cut) = poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
+                    over = is_over(session, &wire, cut);
+                    if over {
+                        break;
+                    }
+                }
+            }
+            input.give();
+        }
+        Box::pin(finish(wire, &guard, &handler)).await;
+    }
+}
+
+/// What a call that was cut short means; a panic closes the session in order.
+fn is_over<T: Transport>(session: &Session, wire: &Wire<T>, cut: Cut) -> bool {
+    match cut {
+        Cut::Over => true,
+        Cut::Panicked => {
+            session.shared().fail(
+                Cause::HandlerFailed,
+                Error::Local(LocalError::HandlerPanicked),
+                wire.now(),
+            );
+            false
+        }
+    }
+}
+
+/// The last word: the transport is gone first, then the table entry, then the events.
+async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
+    let session = &guard.session;
+    let reason = session.shared().end(wire.outbox());
+    drop(wire);
+    if let Some(permit) = &guard.permit {
+        permit.registry().remove(session.id());
+    }
+    if let Some(error) = &reason.error {
+        contained(handler.on_error(Some(session), error)).await;
+    }
+    contained(handler.on_disconnected(session, &reason)).await;
+}
+
+/// The end of a connection that never became a session: at most an error to tell.
+async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
+    let reason = guard.session.shared().end(wire.outbox());
+    drop(wire);
+    if let Some(error) = &reason.error {
+        contained(handler.on_error(None, error)).await;
+    }
+}
+
+/// Runs a call of the application whose panic has nothing left to close.
+async fn contained(call: impl Future<Output = ()>) {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        super::wire::catch(|| call.as_mut().poll(cx)).unwrap_or(core::task::Poll::Ready(()))
+    })
+    .await;
+}

@@ -1,0 +1,68 @@
+//! What an application implements.
+
+use core::future::{Future, ready};
+
+use super::session::Session;
+use crate::connection::reason::DisconnectReason;
+use crate::error::Error;
+use crate::message::Message;
+use crate::websocket::handshake::{Accept, Decision, Request};
+
+/// The events of a server's or client's sessions.
+///
+/// Write each as `async fn`; all have a default that does nothing. One value serves all
+/// sessions. Events of one session come one after the other: the next message is read
+/// when the last call has returned, which is the back-pressure towards a peer that sends
+/// faster than it is served. Writing, pinging and deadlines go on meanwhile. While a
+/// call is pending nothing is read, so the end of the peer's stream is noticed only by
+/// a failing write or a deadline.
+///
+/// A call whose connection is over is dropped at the point where it waits.
+///
+/// A panic in a call ends its session with 1011 and is told to [`Handler::on_error`];
+/// other sessions go on.
+pub trait Handler: Send + Sync + 'static {
+    /// A request arrived at a WebSocket server. It may be an upgrade to be accepted or
+    /// refused, or a plain request that may be answered. Accepts every upgrade by default.
+    fn on_connecting(&self, request: &Request) -> impl Future<Output = Decision> + Send {
+        let _ = request;
+        ready(Decision::Accept(Accept::new()))
+    }
+
+    /// A session is open. Comes before its first message.
+    fn on_connected(&self, session: &Session) -> impl Future<Output = ()> + Send {
+        let _ = session;
+        ready(())
+    }
+
+    /// A message arrived. It is lent for the time of the call; `message.to_owned()` keeps it.
+    fn on_message(
+        &self,
+        session: &Session,
+        message: Message<'_>,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (session, message);
+        ready(())
+    }
+
+    /// A session is over; the last event of it. Comes exactly once for each `on_connected`.
+    fn on_disconnected(
+        &self,
+        session: &Session,
+        reason: &DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (session, reason);
+        ready(())
+    }
+
+    /// Something failed: a rule broken by a peer, a transport, a deadline, a panic. Without
+    /// a session it was the listener, or a connection that never became one.
+    fn on_error(
+        &self,
+        session: Option<&Session>,
+        error: &Error,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (session, error);
+        ready(())
+    }
+}

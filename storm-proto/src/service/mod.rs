@@ -1,0 +1,26 @@
+//! What an application sees, the same on every runtime: servers, clients, sessions,
+//! handlers, and the driver that runs a connection over a [`Transport`].
+//!
+//! An adapter implements [`Runtime`], [`Listener`] and [`Transport`]; everything else is
+//! here.
+
+mod callbacks;
+mod client;
+mod driver;
+mod handler;
+mod opening;
+mod options;
+mod pool;
+mod registry;
+mod runtime;
+mod server;
+mod session;
+mod wire;
+
+pub use callbacks::{Callbacks, Unset};
+pub use client::{Client, ConnectError};
+pub use handler::Handler;
+pub use options::{KeepAlive, ListenOptions, SocketOptions};
+pub use runtime::{Address, Ends, Listener, Runtime, Transport};
+pub use server::{Running, Server, Stopped};
+pub use session::{Metrics, SendWait, Session, State};

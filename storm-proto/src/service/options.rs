@@ -1,0 +1,140 @@
+//! What can be set on sockets.
+
+use core::time::Duration;
+
+/// The socket options of accepted and connected sockets. All are really applied;
+/// `None` leaves what the operating system has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SocketOptions {
+    /// TCP_NODELAY: no waiting for more bytes to join; on. Writes are batched already.
+    pub nodelay: bool,
+    /// SO_KEEPALIVE: probes that find a dead peer below the protocol; on.
+    pub keep_alive: Option<KeepAlive>,
+    /// SO_RCVBUF in bytes.
+    pub receive_buffer: Option<usize>,
+    /// SO_SNDBUF in bytes.
+    pub send_buffer: Option<usize>,
+}
+
+impl SocketOptions {
+    /// The defaults.
+    #[must_use]
+    pub const fn new() -> SocketOptions {
+        SocketOptions {
+            nodelay: true,
+            keep_alive: Some(KeepAlive::new()),
+            receive_buffer: None,
+            send_buffer: None,
+        }
+    }
+
+    /// Sets TCP_NODELAY.
+    #[must_use]
+    pub const fn nodelay(mut self, on: bool) -> SocketOptions {
+        self.nodelay = on;
+        self
+    }
+
+    /// Sets or turns off SO_KEEPALIVE.
+    #[must_use]
+    pub const fn keep_alive(mut self, keep_alive: Option<KeepAlive>) -> SocketOptions {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Sets SO_RCVBUF in bytes.
+    #[must_use]
+    pub const fn receive_buffer(mut self, bytes: usize) -> SocketOptions {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets SO_SNDBUF in bytes.
+    #[must_use]
+    pub const fn send_buffer(mut self, bytes: usize) -> SocketOptions {
+        self.send_buffer = Some(bytes);
+        self
+    }
+}
+
+impl Default for SocketOptions {
+    fn default() -> SocketOptions {
+        SocketOptions::new()
+    }
+}
+
+/// The probes of SO_KEEPALIVE. `None` leaves what the operating system has (on Linux
+/// two hours, 75 s and nine probes).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct KeepAlive {
+    /// Silence before the first probe; whole seconds.
+    pub idle: Option<Duration>,
+    /// Time between two probes; whole seconds.
+    pub interval: Option<Duration>,
+    /// Probes without an answer until the connection counts as dead.
+    pub count: Option<u32>,
+}
+
+impl KeepAlive {
+    /// As the operating system has it.
+    #[must_use]
+    pub const fn new() -> KeepAlive {
+        KeepAlive { idle: None, interval: None, count: None }
+    }
+
+    /// Sets the silence before the first probe.
+    #[must_use]
+    pub const fn idle(mut self, idle: Duration) -> KeepAlive {
+        self.idle = Some(idle);
+        self
+    }
+
+    /// Sets the time between two probes.
+    #[must_use]
+    pub const fn interval(mut self, interval: Duration) -> KeepAlive {
+        self.interval = Some(interval);
+        self
+    }
+
+    /// Sets the number of probes.
+    #[must_use]
+    pub const fn count(mut self, count: u32) -> KeepAlive {
+        self.count = Some(count);
+        self
+    }
+}
+
+impl Default for KeepAlive {
+    fn default() -> KeepAlive {
+        KeepAlive::new()
+    }
+}
+
+/// What a listener is bound with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// How many connections may wait to be accepted; 1024. The system has a limit of its
+    /// own (on Linux `net.core.somaxconn`).
+    pub backlog: u32,
+    /// An IPv6 listener that takes IPv4 peers too (IPV6_V6ONLY off); off.
+    pub dual_stack: bool,
+    /// What accepted sockets get.
+    pub socket: SocketOptions,
+}
+
+impl ListenOptions {
+    /// The defaults.
+    #[must_use]
+    pub const fn new() -> ListenOptions {
+        ListenOptions { backlog: 1024, dual_stack: false, socket: SocketOptions::new() }
+    }
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions::new()
+    }
+}

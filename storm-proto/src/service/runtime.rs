@@ -1,0 +1,147 @@
+//! What a runtime has to bring: a transport, a listener, a dialer, a spawn, a clock.
+
+use core::fmt;
+use core::future::Future;
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use std::io::{self, IoSlice};
+
+use super::options::{ListenOptions, SocketOptions};
+use crate::Instant;
+
+/// A connected byte stream with a timer beside it.
+///
+/// Polled by one task. `Pending` means that the waker is registered.
+pub trait Transport: Send + Unpin + 'static {
+    /// Reads into `buffer`; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// As the operating system gives them; the connection ends.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `chunks`, which are not empty.
+    ///
+    /// # Errors
+    /// As the operating system gives them; the connection ends.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunks: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+
+    /// Ends the sending direction.
+    ///
+    /// # Errors
+    /// As the operating system gives them; the connection ends.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Arms the one timer of this connection, in place of what it was armed for.
+    fn arm(&mut self, at: Instant);
+
+    /// Ready once the time that was armed has come. Only called while armed.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Makes the drop of this transport a reset instead of an orderly end.
+    fn reset(&mut self);
+}
+
+/// A listening socket.
+pub trait Listener: Send + 'static {
+    /// What it accepts.
+    type Transport: Transport;
+
+    /// The next connection, with the addresses of the peer and of this end.
+    ///
+    /// # Errors
+    /// As the operating system gives them. The listener stays usable; the caller waits a
+    /// little if the fault is its own (no descriptors).
+    #[allow(clippy::type_complexity)]
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Transport, Ends)>>;
+
+    /// Where it listens: tells the port that the system chose for port 0.
+    ///
+    /// # Errors
+    /// As the operating system gives them.
+    fn local_address(&self) -> io::Result<Address>;
+}
+
+/// Everything that the services need of a runtime.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Its connected stream.
+    type Transport: Transport;
+    /// Its listening socket.
+    type Listener: Listener<Transport = Self::Transport>;
+
+    /// The time on a clock that never runs backwards. All parts of a process share its epoch.
+    fn now() -> Instant;
+
+    /// Runs `task` to its end, in parallel to the caller.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// Waits until `at`.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
+
+    /// Listens at an address, such as `127.0.0.1:0` or `[::]:80`.
+    ///
+    /// # Errors
+    /// If the address cannot be found or bound.
+    fn bind(
+        &self,
+        address: &str,
+        options: &ListenOptions,
+    ) -> impl Future<Output = io::Result<Self::Listener>> + Send;
+
+    /// Connects to a host by name or address: the first of its addresses that answers.
+    ///
+    /// # Errors
+    /// If no address was found, or the last of the errors.
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        options: &SocketOptions,
+    ) -> impl Future<Output = io::Result<(Self::Transport, Ends)>> + Send;
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Ends {
+    /// The other end.
+    pub peer: Address,
+    /// This end.
+    pub local: Address,
+}
+
+/// Where a socket is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IP address and a port. On a dual-stack listener an IPv4 peer shows as
+    /// `::ffff:a.b.c.d`.
+    Ip(SocketAddr),
+}
+
+impl Address {
+    /// The IP address and port.
+    #[must_use]
+    pub const fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(address) => Some(*address),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address::Ip(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+        }
+    }
+}

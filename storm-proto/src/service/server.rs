@@ -1,0 +1,442 @@
+//! A server: options, then an accept loop, then a handle to stop it.
+
+use core::fmt;
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+use std::io;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use super::callbacks::Callbacks;
+use super::driver::{Driver, Guard, Stage, drive};
+use super::handler::Handler;
+use super::options::{ListenOptions, SocketOptions};
+use super::registry::{Permit, Registry};
+use super::runtime::{Address, Ends, Listener, Runtime};
+use super::session::{Identity, Session};
+use super::wire::Wire;
+use crate::connection::flow::WaterMarks;
+use crate::connection::link::Link;
+use crate::connection::options::{Options, Timeouts};
+use crate::connection::reason::{Cause, DisconnectReason};
+use crate::connection::receiver::Receiver;
+use crate::connection::sender::Sender;
+use crate::error::{Error, TransportError};
+use crate::extensions::Extensions;
+use crate::framing::{Framer, Raw};
+use crate::message::Message;
+use crate::server::backoff::AcceptBackoff;
+use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::close_code::CloseCode;
+use crate::websocket::handshake::{Decision, Request};
+use crate::websocket::{Role, WebSocket};
+
+/// A server that is about to start: raw TCP unless [`Server::framed`] or
+/// [`Server::websocket`] says otherwise.
+#[must_use = "a server does nothing until it is started"]
+pub struct Server<R, H = Callbacks> {
+    runtime: R,
+    address: String,
+    protocol: Protocol,
+    options: Options,
+    listen: ListenOptions,
+    max_connections: Option<usize>,
+    handler: H,
+}
+
+/// What is spoken on the accepted streams.
+#[derive(Clone, Debug)]
+pub(crate) enum Protocol {
+    Framed(Arc<dyn Framer>),
+    WebSocket,
+}
+
+impl<R: Runtime + Default> Server<R> {
+    /// A server that will listen at `address`, such as `0.0.0.0:8080`, `[::]:8080` or
+    /// `localhost:0`; port 0 lets the system choose.
+    pub fn bind(address: impl Into<String>) -> Server<R> {
+        Server {
+            runtime: R::default(),
+            address: address.into(),
+            protocol: Protocol::Framed(Arc::new(Raw)),
+            options: Options::default(),
+            listen: ListenOptions::new(),
+            max_connections: None,
+            handler: Callbacks::new(),
+        }
+    }
+}
+
+impl<R: Runtime, H> Server<R, H> {
+    /// Speaks WebSocket.
+    pub fn websocket(mut self, websocket: WebSocket) -> Self {
+        self.protocol = Protocol::WebSocket;
+        self.options.websocket = websocket;
+        self
+    }
+
+    /// Speaks messages on plain TCP, as `framer` finds them.
+    pub fn framed(mut self, framer: impl Framer) -> Self {
+        self.protocol = Protocol::Framed(Arc::new(framer));
+        self
+    }
+
+    /// Sets the deadlines of every connection.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.options.timeouts = timeouts;
+        self
+    }
+
+    /// Sets the time from accept to the end of the opening; 5 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeouts.handshake = timeout;
+        self
+    }
+
+    /// Ends sessions that bring no message for this long; off.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeouts.idle = Some(timeout);
+        self
+    }
+
+    /// Ends sessions whose peer reads nothing for this long while bytes wait; 30 s.
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeouts.stall = timeout;
+        self
+    }
+
+    /// Sets the time that a close may take; 5 s.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeouts.close = timeout;
+        self
+    }
+
+    /// Sets how many bytes may wait to be written, for each session; 1 MiB.
+    pub fn max_pending_send(mut self, bytes: usize) -> Self {
+        self.options.marks = WaterMarks::new(bytes);
+        self
+    }
+
+    /// Sets the most connections at once, counted from accept; unlimited. More are closed
+    /// as soon as they are accepted.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = Some(connections);
+        self
+    }
+
+    /// Sets the options of accepted sockets.
+    pub fn socket(mut self, socket: SocketOptions) -> Self {
+        self.listen.socket = socket;
+        self
+    }
+
+    /// Sets how many connections may wait to be accepted; 1024.
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.listen.backlog = connections;
+        self
+    }
+
+    /// Lets an IPv6 address take IPv4 peers too, whose addresses then read
+    /// `::ffff:a.b.c.d`.
+    pub fn dual_stack(mut self, on: bool) -> Self {
+        self.listen.dual_stack = on;
+        self
+    }
+
+    /// Serves with `handler`, in place of any closures.
+    pub fn handler<N: Handler>(self, handler: N) -> Server<R, N> {
+        self.map_handler(|_| handler)
+    }
+
+    fn map_handler<N>(self, map: impl FnOnce(H) -> N) -> Server<R, N> {
+        let Server { runtime, address, protocol, options, listen, max_connections, handler } = self;
+        let handler = map(handler);
+        Server { runtime, address, protocol, options, listen, max_connections, handler }
+    }
+}
+
+impl<R: Runtime, G, C, M, D, E> Server<R, Callbacks<G, C, M, D, E>> {
+    /// Decides on each request; see [`Handler::on_connecting`].
+    pub fn on_connecting<F, A>(self, f: F) -> Server<R, Callbacks<F, C, M, D, E>>
+    where
+        F: Fn(&Request) -> A + Send + Sync + 'static,
+        A: Into<Decision>,
+    {
+        self.map_handler(|callbacks| callbacks.on_connecting(f))
+    }
+
+    /// Called for each new session; see [`Handler::on_connected`].
+    pub fn on_connected<F, A>(self, f: F) -> Server<R, Callbacks<G, F, M, D, E>>
+    where
+        F: Fn(&Session) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_connected(f))
+    }
+
+    /// Called for each message; see [`Handler::on_message`].
+    pub fn on_message<F, A>(self, f: F) -> Server<R, Callbacks<G, C, F, D, E>>
+    where
+        F: Fn(&Session, Message<'_>) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_message(f))
+    }
+
+    /// Called when a session is over; see [`Handler::on_disconnected`].
+    pub fn on_disconnected<F, A>(self, f: F) -> Server<R, Callbacks<G, C, M, F, E>>
+    where
+        F: Fn(&Session, &DisconnectReason) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_disconnected(f))
+    }
+
+    /// Called when something fails; see [`Handler::on_error`].
+    pub fn on_error<F, A>(self, f: F) -> Server<R, Callbacks<G, C, M, D, F>>
+    where
+        F: Fn(Option<&Session>, &Error) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_error(f))
+    }
+}
+
+impl<R: Runtime, H: Handler> Server<R, H> {
+    /// Listens, and accepts connections in the background.
+    ///
+    /// # Errors
+    /// If the address cannot be found or bound. Nothing fails a server once it listens.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready leaves nothing behind.
+    pub async fn start(self) -> io::Result<Running<R>> {
+        let listener = self.runtime.bind(&self.address, &self.listen).await?;
+        let address = listener.local_address()?;
+        let registry = Arc::new(Registry::new(self.max_connections));
+        let running =
+            Running { runtime: self.runtime.clone(), address, registry: registry.clone() };
+        let accepting = Accepting {
+            runtime: self.runtime.clone(),
+            registry,
+            protocol: self.protocol,
+            options: Arc::new(self.options),
+            handler: Arc::new(self.handler),
+        };
+        self.runtime.spawn(accepting.run(listener));
+        Ok(running)
+    }
+
+    /// Listens and serves until the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the server: see [`Running`].
+    pub async fn serve(self) -> io::Result<()> {
+        let running = self.start().await?;
+        running.registry.stopped().await;
+        Ok(())
+    }
+}
+
+impl<R, H> fmt::Debug for Server<R, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("protocol", &self.protocol)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that listens.
+///
+/// Dropping it stops the server without waiting: nothing more is accepted, and every
+/// session is told to close.
+#[must_use = "dropping it stops the server"]
+pub struct Running<R> {
+    runtime: R,
+    address: Address,
+    registry: Arc<Registry>,
+}
+
+/// What a stop left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Connections that were open when the stop began.
+    pub connections: usize,
+    /// Of these, how many had to be cut off at the end of the grace.
+    pub aborted: usize,
+    /// Handlers that still run: they wait for something other than their session.
+    pub stuck: usize,
+}
+
+impl<R: Runtime> Running<R> {
+    /// Where it listens: tells the port if the system chose it.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Connections from accept to the last event.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.registry.connections()
+    }
+
+    /// Connections that were closed at once because of the limit.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.registry.refused()
+    }
+
+    /// The open session with this number.
+    #[must_use]
+    pub fn session(&self, id: u64) -> Option<Session> {
+        self.registry.get(id)
+    }
+
+    /// All open sessions, as they are now.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Session> {
+        let mut sessions = self.registry.all();
+        sessions.retain(|session| session.state() == super::session::State::Open);
+        sessions
+    }
+
+    /// Stops in order: accepts nothing more, tells every session 1001 (going away), lets
+    /// it write what is queued, and waits for every handler, at most for `grace`; what is
+    /// left then is cut off. No event comes after it has returned, but those of stuck
+    /// handlers.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the stop under way, without its end.
+    pub async fn stop(&self, grace: Duration) -> Stopped {
+        let deadline = R::now() + grace;
+        let connections = self.registry.connections();
+        self.begin_stop();
+        if self.is_empty_until(deadline).await {
+            return Stopped { connections, aborted: 0, stuck: 0 };
+        }
+        let left = self.registry.all();
+        for session in &left {
+            session.abort();
+        }
+        // An aborted connection needs a turn of its driver, and its last event.
+        self.is_empty_until(R::now() + Duration::from_secs(1)).await;
+        Stopped { connections, aborted: left.len(), stuck: self.registry.connections() }
+    }
+
+    fn begin_stop(&self) {
+        if self.registry.stop() {
+            for session in self.registry.all() {
+                session.shared().close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
+            }
+        }
+    }
+
+    async fn is_empty_until(&self, deadline: crate::Instant) -> bool {
+        let mut empty = pin!(self.registry.empty());
+        let mut late = pin!(self.runtime.sleep_until(deadline));
+        poll_fn(|cx| match (empty.as_mut().poll(cx), late.as_mut().poll(cx)) {
+            (Poll::Ready(()), _) => Poll::Ready(true),
+            (_, Poll::Ready(())) => Poll::Ready(false),
+            _ => Poll::Pending,
+        })
+        .await
+    }
+}
+
+impl<R> Drop for Running<R> {
+    fn drop(&mut self) {
+        if self.registry.stop() {
+            for session in self.registry.all() {
+                session.shared().close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
+            }
+        }
+    }
+}
+
+impl<R> fmt::Debug for Running<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Running({})", self.address)
+    }
+}
+
+/// The accept loop.
+struct Accepting<R, H> {
+    runtime: R,
+    registry: Arc<Registry>,
+    protocol: Protocol,
+    options: Arc<Options>,
+    handler: Arc<H>,
+}
+
+impl<R: Runtime, H: Handler> Accepting<R, H> {
+    /// Accepts until the server is stopped. No error ends it: a server that looks alive and
+    /// takes nobody is worse than one that is down.
+    async fn run(self, mut listener: R::Listener) {
+        let mut backoff = AcceptBackoff::default();
+        loop {
+            let accepted = {
+                let mut stopped = pin!(self.registry.stopped());
+                poll_fn(|cx| match stopped.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => listener.poll_accept(cx).map(Some),
+                })
+                .await
+            };
+            match accepted {
+                None => return,
+                Some(Ok((transport, ends))) => {
+                    backoff.succeeded();
+                    if let Some(permit) = self.registry.admit() {
+                        self.begin(transport, ends, permit);
+                    }
+                }
+                Some(Err(error)) => {
+                    let error = TransportError::from(error);
+                    let pause = backoff.failed(error.kind());
+                    self.handler.on_error(None, &Error::Transport(error)).await;
+                    if !pause.is_zero() {
+                        self.runtime.sleep_until(R::now() + pause).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&self, transport: R::Transport, ends: Ends, permit: Permit) {
+        let options = &self.options;
+        let (role, sender, receiver, stage) = match &self.protocol {
+            Protocol::WebSocket => (
+                Some(Role::Server),
+                Sender::websocket_server(options.marks),
+                Receiver::websocket(Role::Server, options.websocket.limits),
+                Stage::Accepted(options.websocket.head),
+            ),
+            Protocol::Framed(framer) => (
+                None,
+                Sender::framed(framer.clone(), options.marks),
+                Receiver::framed(framer.clone()),
+                Stage::Open(Vec::new()),
+            ),
+        };
+        let link = Link::new(sender, role, options.clone(), R::now());
+        let session = Session::new(link, Identity { id: permit.id(), ends, clock: R::now });
+        if role.is_none() {
+            session.shared().open(None, Extensions::new());
+        }
+        self.registry.insert(session.clone());
+        self.runtime.spawn(drive(Driver {
+            wire: Wire::new(transport, R::now),
+            receiver,
+            handler: self.handler.clone(),
+            guard: Guard { session, permit: Some(permit) },
+            limit: options.marks.limit(),
+            stage,
+        }));
+    }
+}

@@ -1,0 +1,423 @@
+//! The driver's end of a connection: the transport, the bytes being written, the timer.
+//!
+//! Every wait of a driver goes through here, so that writing, pinging and deadlines go on
+//! whatever the application does.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+
+use super::pool::{self, Scratch};
+use super::runtime::Transport;
+use super::session::Shared;
+use crate::Instant;
+use crate::connection::link::Step;
+use crate::connection::outbox::Outbox;
+use crate::connection::receiver::{Event, Receiver};
+use crate::timer::Timer;
+
+/// Chunks given to one vectored write.
+const CHUNKS: usize = 16;
+
+/// Reads in a row before others get their turn.
+const READS: u32 = 32;
+
+pub(crate) struct Wire<T> {
+    transport: T,
+    /// Bytes taken from the session's outbox.
+    outbox: Outbox,
+    /// What the transport's timer is armed for.
+    armed: Instant,
+    clock: fn() -> Instant,
+    /// The time at the start of this turn.
+    now: Instant,
+    /// Received since the link was told.
+    bytes: usize,
+    messages: u64,
+    end_of_stream: bool,
+    /// The link knows that this side does not read.
+    paused: bool,
+    reads: u32,
+}
+
+/// What a read brought. Without scratch it went straight into a large message.
+pub(crate) struct Input {
+    scratch: Option<Scratch>,
+    len: usize,
+}
+
+/// Why a handler's call did not come to its end.
+pub(crate) enum Cut {
+    /// The connection is over.
+    Over,
+    /// The handler panicked.
+    Panicked,
+}
+
+/// What the link said when it was looked at.
+struct Look {
+    step: Step,
+    deadline: Option<(Instant, Timer)>,
+}
+
+impl<T: Transport> Wire<T> {
+    pub(crate) fn new(transport: T, clock: fn() -> Instant) -> Wire<T> {
+        Wire {
+            transport,
+            outbox: Outbox::new(),
+            armed: Instant::NEVER,
+            clock,
+            now: clock(),
+            bytes: 0,
+            messages: 0,
+            end_of_stream: false,
+            paused: false,
+            reads: 0,
+        }
+    }
+
+    /// Waits for bytes; `None` once the connection is over.
+    ///
+    /// `receiver` lends room for the rest of a large message, and tells what it has begun
+    /// when the stream ends.
+    pub(crate) fn poll_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        mut receiver: Option<&mut Receiver>,
+    ) -> Poll<Option<Input>> {
+        loop {
+            if self.poll_turn(cx, shared).is_ready() {
+                return Poll::Ready(None);
+            }
+            if self.reads >= READS {
+                self.reads = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !self.end_of_stream {
+                match self.poll_read(cx, receiver.as_deref_mut()) {
+                    Poll::Ready(Ok(input)) if input.len > 0 => {
+                        self.bytes += input.len;
+                        self.reads += 1;
+                        return Poll::Ready(Some(input));
+                    }
+                    Poll::Ready(Ok(input)) => {
+                        input.give();
+                        self.end_of_stream = true;
+                        let unfinished = receiver.as_deref_mut().map(Receiver::unfinished);
+                        self.ended(shared, unfinished.unwrap_or_default());
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.failed(shared, error);
+                        continue;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            self.reads = 0;
+            if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Waits for a call of the application, while writing and keeping time.
+    pub(crate) fn poll_call<F: Future>(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        call: Pin<&mut F>,
+    ) -> Poll<Result<F::Output, Cut>> {
+        match catch(|| call.poll(cx)) {
+            Some(Poll::Ready(output)) => {
+                self.pause(shared, false);
+                return Poll::Ready(Ok(output));
+            }
+            Some(Poll::Pending) => {}
+            None => return Poll::Ready(Err(Cut::Panicked)),
+        }
+        self.pause(shared, true);
+        self.poll_quiet(cx, shared).map(|()| Err(Cut::Over))
+    }
+
+    /// Waits until a message of `len` bytes would be accepted: an application that answers
+    /// a message with one like it is never refused. False once the connection is over.
+    pub(crate) fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        len: usize,
+    ) -> Poll<bool> {
+        loop {
+            if self.poll_turn(cx, shared).is_ready() {
+                return Poll::Ready(false);
+            }
+            let room = {
+                let mut inner = shared.lock();
+                let sender = &inner.link.sender;
+                let room = sender.has_room(len) && !sender.is_backpressured();
+                if !room {
+                    inner.link.sender.press();
+                }
+                room || !inner.link.is_open()
+            };
+            if room {
+                self.pause(shared, false);
+                return Poll::Ready(true);
+            }
+            self.pause(shared, true);
+            if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes what is queued, as far as the transport takes it at once.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, shared: &Shared) {
+        let _ = self.poll_turn(cx, shared);
+    }
+
+    /// An event other than a message.
+    pub(crate) fn event(&mut self, shared: &Shared, event: Event<'_>) {
+        let mut inner = shared.lock();
+        inner.link.event(event, &mut self.outbox, self.now);
+        shared.publish(&inner);
+    }
+
+    /// A message is about to be handed over.
+    #[inline]
+    pub(crate) fn count_message(&mut self) {
+        self.messages += 1;
+    }
+
+    /// Queues bytes of the opening.
+    pub(crate) fn queue_opening<const N: usize>(&mut self, shared: &Shared, parts: [Bytes; N]) {
+        shared.lock().link.queue_opening(parts, &mut self.outbox);
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Only writes, keeps time, and sleeps. Ready once the connection is over.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        loop {
+            if self.poll_turn(cx, shared).is_ready() {
+                return Poll::Ready(());
+            }
+            if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// One turn: bytes out, what the link owes, time in. Ready once the connection is over.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        shared.set_awake();
+        self.now = (self.clock)();
+        let mut look = self.look(shared, None);
+        loop {
+            match look.step {
+                Step::Finished { reset } => {
+                    if reset {
+                        self.transport.reset();
+                    }
+                    return Poll::Ready(());
+                }
+                Step::Shutdown => match self.transport.poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => {
+                        shared.lock().link.shut_down();
+                        look = self.look(shared, None);
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.failed(shared, error);
+                        look = self.look(shared, None);
+                        continue;
+                    }
+                    Poll::Pending => {}
+                },
+                Step::Continue => {}
+            }
+            if !self.outbox.is_empty() {
+                match self.poll_write(cx) {
+                    Poll::Ready(Ok(n)) => {
+                        look = self.look(shared, Some(n));
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.failed(shared, error);
+                        look = self.look(shared, None);
+                        continue;
+                    }
+                    Poll::Pending => {
+                        let step = look.step;
+                        look = self.look(shared, Some(0));
+                        self.outbox.shrink().map(pool::give_outbox);
+                        if look.step != step {
+                            continue;
+                        }
+                    }
+                }
+            }
+            if self.poll_due(cx, look.deadline).is_pending() {
+                return Poll::Pending;
+            }
+            shared.lock().link.handle_timeout(&mut self.outbox, self.now);
+            look = self.look(shared, None);
+        }
+    }
+
+    /// Tells the link what happened, takes what is queued, and asks what is next: once
+    /// under the lock.
+    fn look(&mut self, shared: &Shared, wrote: Option<usize>) -> Look {
+        let (bytes, messages) =
+            (core::mem::take(&mut self.bytes), core::mem::take(&mut self.messages));
+        let mut inner = shared.lock();
+        inner.looked();
+        if bytes > 0 {
+            inner.link.received(bytes);
+            shared.count_received(bytes, messages);
+        }
+        if messages > 0 {
+            inner.link.message(self.now);
+        }
+        let mut waiting = None;
+        if let Some(n) = wrote {
+            inner.count_sent(n);
+            if inner.link.wrote(n, &self.outbox, self.now) {
+                waiting = Some(inner.take_waiting());
+            }
+        }
+        inner.link.sender.take(&mut self.outbox);
+        shared.publish(&inner);
+        let look = Look { step: inner.link.step(), deadline: inner.link.poll_timeout() };
+        drop(inner);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        look
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        receiver: Option<&mut Receiver>,
+    ) -> Poll<io::Result<Input>> {
+        if let Some(receiver) = receiver
+            && let Some(room) = receiver.direct()
+        {
+            let len = ready!(self.transport.poll_read(cx, room))?;
+            receiver.direct_filled(len);
+            return Poll::Ready(Ok(Input { scratch: None, len }));
+        }
+        let mut scratch = Scratch::take();
+        match self.transport.poll_read(cx, scratch.room()) {
+            Poll::Ready(Ok(len)) => Poll::Ready(Ok(Input { scratch: Some(scratch), len })),
+            other => {
+                scratch.give();
+                other.map_ok(|_| Input { scratch: None, len: 0 })
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); CHUNKS];
+        let mut used = 0;
+        for (slot, chunk) in slices.iter_mut().zip(self.outbox.chunks()) {
+            *slot = IoSlice::new(chunk);
+            used += 1;
+        }
+        let n = ready!(self.transport.poll_write(cx, &slices[..used]))?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.outbox.advance(n);
+        self.outbox.take_buffer().map(pool::give_outbox);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Ready if a deadline has passed. The clock decides: a runtime may delay its timers.
+    fn poll_due(&mut self, cx: &mut Context<'_>, deadline: Option<(Instant, Timer)>) -> Poll<()> {
+        let Some((at, _)) = deadline else { return Poll::Pending };
+        if self.now >= at {
+            return Poll::Ready(());
+        }
+        loop {
+            // Armed for the earliest deadline and never moved later: it fires and is asked anew.
+            if at < self.armed {
+                self.transport.arm(at);
+                self.armed = at;
+            }
+            ready!(self.transport.poll_timer(cx));
+            self.armed = Instant::NEVER;
+            self.now = (self.clock)();
+            if self.now >= at {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    #[inline]
+    fn pause(&mut self, shared: &Shared, paused: bool) {
+        if self.paused != paused {
+            self.paused = paused;
+            shared.lock().link.pause(paused);
+        }
+    }
+
+    fn ended(&mut self, shared: &Shared, unfinished: Bytes) {
+        let mut inner = shared.lock();
+        inner.link.end_of_stream(unfinished, self.now);
+        shared.publish(&inner);
+    }
+
+    fn failed(&mut self, shared: &Shared, error: io::Error) {
+        let mut inner = shared.lock();
+        inner.link.transport_failed(error);
+        shared.publish(&inner);
+    }
+}
+
+impl Input {
+    /// Bytes that an opening left behind.
+    pub(crate) fn kept(bytes: std::vec::Vec<u8>) -> Input {
+        Input { len: bytes.len(), scratch: Some(Scratch::kept(bytes)) }
+    }
+
+    /// The bytes, to be parsed in place.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        let len = self.len;
+        self.scratch.as_mut().map_or(&mut [], |scratch| &mut scratch.room()[..len])
+    }
+
+    /// Gives the room back to the pool.
+    pub(crate) fn give(self) {
+        self.scratch.map(Scratch::give);
+    }
+}
+
+/// Runs code of the application; `None` if it panics. What it was doing is dropped, so a
+/// broken invariant of its own can only meet itself.
+pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(output) => Some(output),
+        Err(payload) => {
+            // Its drop may panic as well; leaking is the lesser evil.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                core::mem::forget(again);
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! tokio as the services see it: a clock, a spawn, a listener, a dialer.
+
+use std::future::Future;
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use storm_proto::Instant;
+use storm_proto::service::{Ends, ListenOptions, Runtime, SocketOptions};
+
+use crate::server::Listener;
+use crate::transport::Transport;
+use crate::{client, server};
+
+/// The tokio runtime that a call is made in.
+///
+/// Starting a server and connecting a client must happen inside of one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tokio;
+
+impl Runtime for Tokio {
+    type Transport = Transport;
+    type Listener = Listener;
+
+    fn now() -> Instant {
+        Instant::from_nanos(epoch().elapsed().as_nanos() as u64)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(task));
+    }
+
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep_until(to_tokio(at))
+    }
+
+    async fn bind(&self, address: &str, options: &ListenOptions) -> io::Result<Listener> {
+        server::bind(address, options).await
+    }
+
+    async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        options: &SocketOptions,
+    ) -> io::Result<(Transport, Ends)> {
+        client::connect(host, port, options).await
+    }
+}
+
+/// tokio's clock and not std's, so that a test may pause it.
+fn epoch() -> tokio::time::Instant {
+    static EPOCH: OnceLock<tokio::time::Instant> = OnceLock::new();
+    *EPOCH.get_or_init(tokio::time::Instant::now)
+}
+
+/// The point on tokio's clock; one too far away to name is a year away.
+pub(crate) fn to_tokio(at: Instant) -> tokio::time::Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let since = Duration::from_nanos(at.as_nanos());
+    epoch().checked_add(since).unwrap_or_else(|| epoch() + YEAR)
+}
