@@ -75,7 +75,7 @@ impl fmt::Display for LocalError {
 }
 
 /// A rule that the peer broke after the connection was open.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// A reserved bit is set and no extension gives it a meaning (RFC 6455 section 5.2).

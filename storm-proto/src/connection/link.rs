@@ -141,7 +141,7 @@ impl Link {
             Event::Message(_) => self.message(now),
             Event::Ping(payload) => self.sender.pong(payload, wire),
             Event::Pong(payload) => self.pulse.pong(payload, now),
-            Event::Close(frame) => self.peer_closed(frame, now),
+            Event::Close { code, reason } => self.peer_closed(CloseFrame::of(code, reason), now),
             Event::Failed(error) => {
                 let error =
                     DisconnectReason::fault(Side::Remote, cause_of(&error), Error::Peer(error));

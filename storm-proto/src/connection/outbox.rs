@@ -19,6 +19,10 @@ use crate::websocket::frame::header;
 /// takes at once, and growing further would only copy.
 const CHUNK: usize = 64 << 10;
 
+/// Where control frames that wait can stand: behind the frame that is being written, which
+/// is two chunks at most, and before all else.
+const MAX_OVERTAKING: usize = 2 + Control::Ping.limit() + Control::Pong.limit();
+
 /// An ordered list of byte chunks with a position in it.
 #[derive(Default, Debug)]
 pub struct Outbox {
@@ -42,11 +46,23 @@ enum Chunk {
     Control(Control, Vec<u8>),
 }
 
-/// Control frames that may overtake data. Of each kind at most one waits: the latest.
+/// Control frames that may overtake data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Control {
     Ping,
     Pong,
+}
+
+impl Control {
+    /// How many of a kind may wait; the next replaces the latest of them. RFC 6455 section
+    /// 5.5.3 asks for an answer to the latest Ping only; peers that send a few in a row
+    /// like to see all of them answered.
+    const fn limit(self) -> usize {
+        match self {
+            Control::Ping => 1,
+            Control::Pong => 16,
+        }
+    }
 }
 
 impl Outbox {
@@ -192,25 +208,20 @@ impl Outbox {
         }
     }
 
-    /// Puts a control frame at the next frame border, before all that waits there.
-    /// An older one of its kind that waits too is replaced (RFC 6455 section 5.5.3),
-    /// so that pending control bytes are bounded by one frame of each kind.
+    /// Puts a control frame at the next frame border, before all data that waits there.
+    /// If the limit of its kind waits already, the latest of them is replaced.
     pub(crate) fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
         if self.is_empty() {
             write(&mut self.tail);
             self.queued = self.tail.len();
             return;
         }
-        let started = usize::from(self.head_sent > 0);
-        let waiting = self.chunks.iter_mut().skip(started).find_map(|chunk| match chunk {
-            Chunk::Control(found, frame) if *found == kind => Some(frame),
-            _ => None,
-        });
-        if let Some(frame) = waiting {
-            self.queued -= frame.len();
+        if let Some(frame) = self.replaceable(kind) {
+            let before = frame.len();
             frame.clear();
             write(frame);
-            self.queued += frame.len();
+            let after = frame.len();
+            self.queued = self.queued - before + after;
             return;
         }
         let mut frame = Vec::new();
@@ -222,6 +233,23 @@ impl Outbox {
             at += 1;
         }
         self.chunks.insert(at, Chunk::Control(kind, frame));
+    }
+
+    /// The latest waiting frame of a kind, if so many wait that it has to give way.
+    fn replaceable(&mut self, kind: Control) -> Option<&mut Vec<u8>> {
+        let started = usize::from(self.head_sent > 0);
+        let mut waiting = 0;
+        let mut latest = None;
+        // All that overtake stand within the first few chunks.
+        for chunk in self.chunks.iter_mut().skip(started).take(MAX_OVERTAKING) {
+            if let Chunk::Control(found, frame) = chunk
+                && *found == kind
+            {
+                waiting += 1;
+                latest = Some(frame);
+            }
+        }
+        if waiting < kind.limit() { None } else { latest }
     }
 
     /// Makes the next frame border a chunk border; returns the index of the chunk
@@ -362,17 +390,21 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_pong_waits_and_nothing_overtakes_a_handshake() {
+    fn waiting_pongs_are_bounded_and_nothing_overtakes_a_handshake() {
         let mut outbox = Outbox::new();
         outbox.push_whole(Bytes::from_static(b"HTTP/1.1 101 ..."));
         for payload in 0..100 {
             pong(&mut outbox, &[payload; 125]);
         }
-        outbox.push_control(Control::Ping, |out| out.extend(frame(OpCode::Ping, b"")));
-        assert_eq!(outbox.len(), 16 + 127 + 2);
-        let expected =
-            [b"HTTP/1.1 101 ...", &frame(OpCode::Pong, &[99; 125])[..], &frame(OpCode::Ping, b"")];
-        assert_eq!(drain(&mut outbox), expected.concat());
+        for payload in [b"1", b"2"] {
+            outbox.push_control(Control::Ping, |out| out.extend(frame(OpCode::Ping, payload)));
+        }
+        let mut expected = b"HTTP/1.1 101 ...".to_vec();
+        for payload in (0..15).chain([99]) {
+            expected.extend(frame(OpCode::Pong, &[payload; 125]));
+        }
+        expected.extend(frame(OpCode::Ping, b"2"));
+        assert_eq!(drain(&mut outbox), expected);
     }
 
     #[test]

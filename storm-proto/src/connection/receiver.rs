@@ -7,11 +7,11 @@ use bytes::Bytes;
 use crate::error::ProtocolError;
 use crate::framing::{self, Framer};
 use crate::message::Message;
-use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::close_code::CloseCode;
 use crate::websocket::{self, Limits, Role};
 
 /// What the peer did. Payloads are lent: they live until the next call.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A whole message.
@@ -21,7 +21,12 @@ pub enum Event<'a> {
     /// A Pong, asked for or not.
     Pong(&'a [u8]),
     /// The peer's Close. Nothing comes after it.
-    Close(CloseFrame),
+    Close {
+        /// Its code; [`CloseCode::NO_STATUS`] if it had none.
+        code: CloseCode,
+        /// Its reason, which may be empty.
+        reason: &'a str,
+    },
     /// The peer broke a rule. Nothing comes after it.
     Failed(ProtocolError),
 }
@@ -62,13 +67,25 @@ impl Receiver {
 
     /// The next event in `input`, which moves past what was consumed.
     ///
-    /// `None` means that all input is consumed. After [`Event::Close`] or
+    /// `None` means that all input is consumed. After an [`Event::Close`] or
     /// [`Event::Failed`] everything is consumed and thrown away.
-    #[inline]
+    #[inline(always)]
     pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
         match &mut self.protocol {
             Protocol::WebSocket(reader) => reader.next(input),
-            Protocol::Framed(reader) => reader.next(input),
+            Protocol::Framed(reader) => match reader.next(input)? {
+                Ok(message) => Some(Event::Message(message)),
+                Err(error) => Some(Event::Failed(ProtocolError::Framing(error))),
+            },
+        }
+    }
+
+    /// Bytes of the message under way that were received and are not in the input.
+    #[must_use]
+    pub fn assembled(&self) -> usize {
+        match &self.protocol {
+            Protocol::WebSocket(reader) => reader.assembled(),
+            Protocol::Framed(reader) => reader.assembled(),
         }
     }
 

@@ -10,8 +10,6 @@ use bytes::Bytes;
 
 use super::{Decoded, Framer, FramingError};
 use crate::connection::assembly::{Assembly, LARGE};
-use crate::connection::receiver::Event;
-use crate::error::ProtocolError;
 use crate::message::{Kind, Message};
 
 /// The first look beyond a cut: most messages are shorter than this.
@@ -54,7 +52,11 @@ impl Reader {
         }
     }
 
-    pub(crate) fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
+    #[inline(never)]
+    pub(crate) fn next<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+    ) -> Option<Result<Message<'s>, FramingError>> {
         self.take_back();
         if self.failed {
             *input = &mut [];
@@ -62,14 +64,18 @@ impl Reader {
         }
         match self.find(input) {
             Found::Nothing => None,
-            Found::InInput(payload) => Some(Event::Message(Message::binary(payload))),
-            Found::Assembled(payload) => Some(Event::Message(self.lend(payload))),
+            Found::InInput(payload) => Some(Ok(Message::binary(payload))),
+            Found::Assembled(payload) => Some(Ok(self.lend(payload))),
             Found::Failed(error) => {
                 self.failed = true;
                 *input = &mut [];
-                Some(Event::Failed(ProtocolError::Framing(error)))
+                Some(Err(error))
             }
         }
+    }
+
+    pub(crate) fn assembled(&self) -> usize {
+        self.partial.len()
     }
 
     /// Room for the rest of a large message, if one is under way.
@@ -195,25 +201,21 @@ mod tests {
     use alloc::vec::Vec;
 
     /// Everything that `framer` makes of `wire`, given in pieces of `size` bytes.
-    fn read(framer: impl Framer, wire: &[u8], size: usize) -> Vec<Result<Vec<u8>, ProtocolError>> {
+    fn read(framer: impl Framer, wire: &[u8], size: usize) -> Vec<Result<Vec<u8>, FramingError>> {
         let mut reader = Reader::new(Arc::new(framer));
         let mut events = Vec::new();
         for piece in wire.chunks(size.max(1)) {
             let mut piece = piece.to_vec();
             let mut input = &mut piece[..];
-            while let Some(event) = reader.next(&mut input) {
-                events.push(match event {
-                    Event::Message(message) => Ok(message.as_bytes().to_vec()),
-                    Event::Failed(error) => Err(error),
-                    other => panic!("a framed stream has no {other:?}"),
-                });
+            while let Some(message) = reader.next(&mut input) {
+                events.push(message.map(|message| message.as_bytes().to_vec()));
             }
             assert!(input.is_empty());
         }
         events
     }
 
-    fn lines(text: &str) -> Vec<Result<Vec<u8>, ProtocolError>> {
+    fn lines(text: &str) -> Vec<Result<Vec<u8>, FramingError>> {
         text.lines().map(|line| Ok(line.as_bytes().to_vec())).collect()
     }
 
@@ -253,8 +255,7 @@ mod tests {
     #[test]
     fn a_fault_is_told_once_and_ends_everything_wherever_it_was_cut() {
         let wire = b"ok\ntoo long\nok\n";
-        let expected =
-            [Ok(b"ok".to_vec()), Err(ProtocolError::Framing(FramingError::TooLong { limit: 4 }))];
+        let expected = [Ok(b"ok".to_vec()), Err(FramingError::TooLong { limit: 4 })];
         for size in 1..=wire.len() {
             assert_eq!(read(Delimiter::lines().limit(4), wire, size), expected, "size {size}");
         }
@@ -274,9 +275,7 @@ mod tests {
             left -= n;
         }
         let mut tail = alloc::vec![1; left];
-        let Some(Event::Message(message)) = reader.next(&mut &mut tail[..]) else {
-            panic!("not whole")
-        };
+        let Some(Ok(message)) = reader.next(&mut &mut tail[..]) else { panic!("not whole") };
         assert_eq!(message.as_bytes(), [1; 100_000]);
         assert!(message.backing().is_some(), "kept and sent by reference");
     }

@@ -226,7 +226,6 @@ impl<R: Runtime, H: Handler> Client<R, H> {
             receiver,
             handler: Arc::new(self.handler),
             guard,
-            limit: self.options.marks.limit(),
             stage: Stage::Open(rest),
         }));
         Ok(session)

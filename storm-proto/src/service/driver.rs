@@ -23,7 +23,6 @@ use super::wire::{Cut, Input, Wire};
 use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
-use crate::websocket::frame::header::MAX_HEADER;
 use crate::websocket::handshake::HeadLimits;
 
 /// Output is written in the middle of a batch from this size on, so that neither memory
@@ -36,8 +35,6 @@ pub(crate) struct Driver<T, H> {
     pub(crate) receiver: Receiver,
     pub(crate) handler: Arc<H>,
     pub(crate) guard: Guard,
-    /// The limit of the outbox in bytes.
-    pub(crate) limit: usize,
     /// Where the connection stands.
     pub(crate) stage: Stage,
 }
@@ -73,7 +70,7 @@ impl Drop for Guard {
 pub(crate) fn drive<T: Transport, H: Handler>(
     driver: Driver<T, H>,
 ) -> impl Future<Output = ()> + Send {
-    let Driver { mut wire, mut receiver, handler, guard, limit, mut stage } = driver;
+    let Driver { mut wire, mut receiver, handler, guard, mut stage } = driver;
     async move {
         let session = &guard.session;
         let shared = session.shared();
@@ -104,7 +101,18 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             };
             let Some(mut input) = input else { break };
             let mut bytes = input.bytes();
-            while let Some(event) = receiver.next(&mut bytes) {
+            loop {
+                // Room for an answer as large as all that is here: asked before the message
+                // is taken out, so that none is carried across the wait.
+                let queued = shared.queued();
+                if queued >= FLUSH {
+                    let size = bytes.len() + receiver.assembled();
+                    if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
+                        over = true;
+                        break;
+                    }
+                }
+                let Some(event) = receiver.next(&mut bytes) else { break };
                 let message = match event {
                     Event::Message(message) => message,
                     event => {
@@ -112,20 +120,6 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                         continue;
                     }
                 };
-                let queued = shared.queued();
-                if queued > 0 && queued + message.len() + MAX_HEADER > limit {
-                    let room = poll_fn(|cx| wire.poll_room(cx, shared, message.len()));
-                    over = !room.await;
-                } else if queued >= FLUSH {
-                    poll_fn(|cx| {
-                        wire.poll_flush(cx, shared);
-                        core::task::Poll::Ready(())
-                    })
-                    .await;
-                }
-                if over {
-                    break;
-                }
                 if shared.is_closing() {
                     continue;
                 }

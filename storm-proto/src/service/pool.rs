@@ -6,9 +6,13 @@
 use std::cell::RefCell;
 use std::vec::Vec;
 
-/// Bytes read at once. A prototype was 1.4 times slower with a quarter of this, and no
-/// faster with more.
-const SCRATCH: usize = 64 << 10;
+/// Bytes read at once: a quarter of this was 1.4 times slower for small messages, and more
+/// of it no faster.
+pub(crate) const SCRATCH: usize = 64 << 10;
+
+/// Bytes read at once where a read of [`SCRATCH`] was not enough: large messages then lie in
+/// it as a whole and need not be put together.
+pub(crate) const BULK: usize = 256 << 10;
 
 /// Page size: a destination near, but not at, the page offset of the source makes the
 /// kernel's copy more than twice as slow on some processors.
@@ -21,11 +25,13 @@ const KEPT: usize = 16;
 const MAX_OUTBOX: usize = 256 << 10;
 
 std::thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { scratch: Vec::new(), outbox: Vec::new() }) };
+    static POOL: RefCell<Pool> =
+        const { RefCell::new(Pool { scratch: Vec::new(), bulk: Vec::new(), outbox: Vec::new() }) };
 }
 
 struct Pool {
     scratch: Vec<Scratch>,
+    bulk: Vec<Scratch>,
     outbox: Vec<Vec<u8>>,
 }
 
@@ -38,13 +44,14 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// From the pool of this thread, or new.
-    pub(crate) fn take() -> Scratch {
-        let kept = POOL.try_with(|pool| pool.borrow_mut().scratch.pop()).ok().flatten();
+    /// Room of [`SCRATCH`] or [`BULK`] bytes, from the pool of this thread or new.
+    pub(crate) fn take(bulk: bool) -> Scratch {
+        let kept = POOL.try_with(|pool| pool.borrow_mut().kept(bulk).pop()).ok().flatten();
         kept.unwrap_or_else(|| {
-            let buffer = std::vec![0; SCRATCH + PAGE];
+            let len = if bulk { BULK } else { SCRATCH };
+            let buffer = std::vec![0; len + PAGE];
             let start = buffer.as_ptr().addr().wrapping_neg() % PAGE;
-            Scratch { buffer, start, len: SCRATCH }
+            Scratch { buffer, start, len }
         })
     }
 
@@ -60,14 +67,22 @@ impl Scratch {
 
     /// Back to the pool of this thread.
     pub(crate) fn give(self) {
-        if self.len == SCRATCH {
+        // Bytes that were kept are exactly sized and go to the allocator.
+        if self.buffer.len() == self.len + PAGE {
             let _ = POOL.try_with(|pool| {
-                let pool = &mut pool.borrow_mut().scratch;
-                if pool.len() < KEPT {
-                    pool.push(self);
+                let mut pool = pool.borrow_mut();
+                let kept = pool.kept(self.len == BULK);
+                if kept.len() < KEPT {
+                    kept.push(self);
                 }
             });
         }
+    }
+}
+
+impl Pool {
+    fn kept(&mut self, bulk: bool) -> &mut Vec<Scratch> {
+        if bulk { &mut self.bulk } else { &mut self.scratch }
     }
 }
 
@@ -95,12 +110,14 @@ mod tests {
 
     #[test]
     fn scratch_is_page_aligned_and_comes_back() {
-        let mut scratch = Scratch::take();
-        assert_eq!(scratch.room().len(), SCRATCH);
-        let at = scratch.room().as_ptr().addr();
-        assert_eq!(at % PAGE, 0);
-        scratch.give();
-        assert_eq!(Scratch::take().room().as_ptr().addr(), at, "the same room again");
+        for (bulk, len) in [(false, SCRATCH), (true, BULK)] {
+            let mut scratch = Scratch::take(bulk);
+            assert_eq!(scratch.room().len(), len);
+            let at = scratch.room().as_ptr().addr();
+            assert_eq!(at % PAGE, 0);
+            scratch.give();
+            assert_eq!(Scratch::take(bulk).room().as_ptr().addr(), at, "the same room again");
+        }
     }
 
     #[test]

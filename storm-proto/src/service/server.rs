@@ -435,7 +435,6 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             receiver,
             handler: self.handler.clone(),
             guard: Guard { session, permit: Some(permit) },
-            limit: options.marks.limit(),
             stage,
         }));
     }

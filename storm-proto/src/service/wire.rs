@@ -42,6 +42,8 @@ pub(crate) struct Wire<T> {
     /// The link knows that this side does not read.
     paused: bool,
     reads: u32,
+    /// The last read was as large as a small scratch: more comes at once.
+    bulk: bool,
 }
 
 /// What a read brought. Without scratch it went straight into a large message.
@@ -77,6 +79,7 @@ impl<T: Transport> Wire<T> {
             end_of_stream: false,
             paused: false,
             reads: 0,
+            bulk: false,
         }
     }
 
@@ -146,8 +149,9 @@ impl<T: Transport> Wire<T> {
         self.poll_quiet(cx, shared).map(|()| Err(Cut::Over))
     }
 
-    /// Waits until a message of `len` bytes would be accepted: an application that answers
-    /// a message with one like it is never refused. False once the connection is over.
+    /// Writes, and waits until `len` more bytes would be accepted: an application that
+    /// answers each message with one like it is never refused. False once the connection is
+    /// over.
     pub(crate) fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
@@ -176,11 +180,6 @@ impl<T: Transport> Wire<T> {
                 return Poll::Pending;
             }
         }
-    }
-
-    /// Writes what is queued, as far as the transport takes it at once.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, shared: &Shared) {
-        let _ = self.poll_turn(cx, shared);
     }
 
     /// An event other than a message.
@@ -321,9 +320,12 @@ impl<T: Transport> Wire<T> {
             receiver.direct_filled(len);
             return Poll::Ready(Ok(Input { scratch: None, len }));
         }
-        let mut scratch = Scratch::take();
+        let mut scratch = Scratch::take(self.bulk);
         match self.transport.poll_read(cx, scratch.room()) {
-            Poll::Ready(Ok(len)) => Poll::Ready(Ok(Input { scratch: Some(scratch), len })),
+            Poll::Ready(Ok(len)) => {
+                self.bulk = len >= pool::SCRATCH;
+                Poll::Ready(Ok(Input { scratch: Some(scratch), len }))
+            }
             other => {
                 scratch.give();
                 other.map_ok(|_| Input { scratch: None, len: 0 })

@@ -13,8 +13,9 @@
 
 use bytes::Bytes;
 
-use super::frame::close::CloseFrame;
-use super::frame::header::{self, Header, MAX_HEADER, OpCode};
+use super::frame::close;
+use super::frame::close_code::CloseCode;
+use super::frame::header::{self, Header, MAX_HEADER, OpCode, Small};
 use super::frame::mask::{mask, rotate};
 use super::utf8::Utf8;
 use super::{Limits, Role};
@@ -27,6 +28,8 @@ use crate::message::{Kind, Message};
 pub(crate) struct Reader {
     role: Role,
     limits: Limits,
+    /// The longest message that needs no other limit checked.
+    small_limit: usize,
     /// A header that is not complete: `header[..header_len]`.
     header: [u8; MAX_HEADER],
     header_len: u8,
@@ -47,6 +50,8 @@ pub(crate) struct Reader {
     fault: Option<ProtocolError>,
     /// A Close or a fault was delivered: nothing counts any more.
     done: bool,
+    /// Nothing is under way, lent or done: the next byte begins a message.
+    fresh: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +79,9 @@ enum Step<'i> {
     Empty,
     Text(&'i str),
     Binary(&'i [u8]),
-    Control(OpCode, &'i [u8]),
+    Ping(&'i [u8]),
+    Pong(&'i [u8]),
+    Close(CloseCode, &'i str),
     AssembledMessage(Kind),
     AssembledControl(OpCode),
 }
@@ -84,6 +91,7 @@ impl Reader {
         Reader {
             role,
             limits,
+            small_limit: limits.frame.min(limits.message),
             header: [0; MAX_HEADER],
             header_len: 0,
             frame: None,
@@ -96,15 +104,66 @@ impl Reader {
             lent: Lent::Nothing,
             fault: None,
             done: false,
+            fresh: true,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
+        if self.fresh
+            && let Some(small) = header::decode_small(input, self.role)
+            && small.len <= self.small_limit
+            && small.start + small.len <= input.len()
+        {
+            return Some(self.small_message(small, input));
+        }
+        let step = self.step(input);
+        self.event(step)
+    }
+
+    /// The short way of what is most common: a message in one small frame that is all there.
+    #[inline(always)]
+    fn small_message<'i>(&mut self, small: Small, input: &mut &'i mut [u8]) -> Event<'i> {
+        let (frame, rest) = core::mem::take(input).split_at_mut(small.start + small.len);
+        *input = rest;
+        let payload = &mut frame[small.start..];
+        mask(payload, small.key);
+        if !small.text {
+            return Event::Message(Message::binary(payload));
+        }
+        match simdutf8::basic::from_utf8(payload) {
+            Ok(text) => Event::Message(Message::text(text)),
+            Err(_) => {
+                (self.done, self.fresh) = (true, false);
+                *input = &mut [];
+                Event::Failed(ProtocolError::InvalidUtf8)
+            }
+        }
+    }
+
+    /// Makes an event of what the long way found. Inlined, so that it is made in registers.
+    #[inline(always)]
+    fn event<'s, 'i: 's>(&'s mut self, step: Result<Step<'i>, ProtocolError>) -> Option<Event<'s>> {
+        match step {
+            Ok(Step::More | Step::Empty) => None,
+            Ok(Step::Text(text)) => Some(Event::Message(Message::text(text))),
+            Ok(Step::Binary(bytes)) => Some(Event::Message(Message::binary(bytes))),
+            Ok(Step::AssembledMessage(kind)) => Some(Event::Message(self.lend(kind))),
+            Ok(Step::Ping(payload)) => Some(Event::Ping(payload)),
+            Ok(Step::Pong(payload)) => Some(Event::Pong(payload)),
+            Ok(Step::Close(code, reason)) => Some(Event::Close { code, reason }),
+            Ok(Step::AssembledControl(opcode)) => Some(self.lend_control(opcode)),
+            Err(fault) => Some(Event::Failed(fault)),
+        }
+    }
+
+    /// The long way, which knows all the rules.
+    #[inline(never)]
+    fn step<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Step<'i>, ProtocolError> {
         self.take_back();
         if self.done {
             *input = &mut [];
-            return None;
+            return Ok(Step::Empty);
         }
         let step = loop {
             let step = match (self.fault.take(), &self.frame) {
@@ -116,24 +175,17 @@ impl Reader {
                 break step;
             }
         };
-        let event = match step {
-            Ok(Step::More | Step::Empty) => return None,
-            Ok(Step::Text(text)) => Ok(Event::Message(Message::text(text))),
-            Ok(Step::Binary(bytes)) => Ok(Event::Message(Message::binary(bytes))),
-            Ok(Step::Control(opcode, payload)) => control_event(opcode, payload),
-            Ok(Step::AssembledMessage(kind)) => return Some(Event::Message(self.lend(kind))),
-            Ok(Step::AssembledControl(opcode)) => {
-                self.lent = Lent::Control;
-                control_event(opcode, self.control.as_slice())
-            }
-            Err(fault) => Err(fault),
-        };
-        let event = event.unwrap_or_else(Event::Failed);
-        if matches!(event, Event::Close(_) | Event::Failed(_)) {
+        if matches!(step, Ok(Step::Close(..)) | Err(_)) {
             self.done = true;
             *input = &mut [];
         }
-        Some(event)
+        self.fresh =
+            !self.done && self.frame.is_none() && self.header_len == 0 && self.kind.is_none();
+        step
+    }
+
+    pub(crate) fn assembled(&self) -> usize {
+        self.message.len()
     }
 
     /// Room for the rest of a large frame, if one is under way.
@@ -210,7 +262,7 @@ impl Reader {
         let whole = header.len <= input.len() as u64;
         if header.opcode.is_control() {
             if whole {
-                return Ok(Step::Control(header.opcode, take_unmasked(header, input)));
+                return control_step(header.opcode, take_unmasked(header, input));
             }
         } else {
             self.check_sequence(header.opcode)?;
@@ -304,6 +356,7 @@ impl Reader {
 
     /// Lends the assembled message: a large one with its buffer as backing.
     fn lend(&mut self, kind: Kind) -> Message<'_> {
+        self.fresh = false;
         if self.message.len() >= LARGE {
             self.backing = self.message.take();
             return Message::backed(kind, &self.backing);
@@ -312,6 +365,25 @@ impl Reader {
         match kind {
             Kind::Text => Message::checked_text(self.message.as_slice()),
             Kind::Binary => Message::binary(self.message.as_slice()),
+        }
+    }
+
+    /// Lends the payload of a control frame that was cut.
+    #[cold]
+    fn lend_control(&mut self, opcode: OpCode) -> Event<'_> {
+        (self.lent, self.fresh) = (Lent::Control, false);
+        match control_step(opcode, self.control.as_slice()) {
+            Ok(Step::Ping(payload)) => Event::Ping(payload),
+            Ok(Step::Pong(payload)) => Event::Pong(payload),
+            Ok(Step::Close(code, reason)) => {
+                self.done = true;
+                Event::Close { code, reason }
+            }
+            Ok(_) => Event::Pong(&[]),
+            Err(fault) => {
+                self.done = true;
+                Event::Failed(fault)
+            }
         }
     }
 
@@ -347,10 +419,10 @@ fn take_unmasked<'i>(header: Header, input: &mut &'i mut [u8]) -> &'i [u8] {
     payload
 }
 
-fn control_event(opcode: OpCode, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
+fn control_step(opcode: OpCode, payload: &[u8]) -> Result<Step<'_>, ProtocolError> {
     match opcode {
-        OpCode::Ping => Ok(Event::Ping(payload)),
-        OpCode::Pong => Ok(Event::Pong(payload)),
-        _ => CloseFrame::parse(payload).map(Event::Close),
+        OpCode::Ping => Ok(Step::Ping(payload)),
+        OpCode::Pong => Ok(Step::Pong(payload)),
+        _ => close::parse(payload).map(|(code, reason)| Step::Close(code, reason)),
     }
 }

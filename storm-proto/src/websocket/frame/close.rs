@@ -30,25 +30,9 @@ impl CloseFrame {
         Ok(CloseFrame { code, reason: reason.into() })
     }
 
-    /// A frame of our own making, whose reason is a short constant.
-    pub(crate) fn of(code: CloseCode, reason: &'static str) -> CloseFrame {
+    /// A frame whose parts were checked before, or are constants.
+    pub(crate) fn of(code: CloseCode, reason: &str) -> CloseFrame {
         CloseFrame { code, reason: reason.into() }
-    }
-
-    /// Reads the body of a received frame. An empty body reads as 1005 (section 7.1.5).
-    pub(crate) fn parse(body: &[u8]) -> Result<CloseFrame, ProtocolError> {
-        let Some((&code, reason)) = body.split_first_chunk::<2>() else {
-            return match body {
-                [] => Ok(CloseFrame::of(CloseCode::NO_STATUS, "")),
-                _ => Err(ProtocolError::TruncatedClose),
-            };
-        };
-        let code = u16::from_be_bytes(code);
-        let code = CloseCode::new(code).ok_or(ProtocolError::InvalidCloseCode(code))?;
-        match core::str::from_utf8(reason) {
-            Ok(reason) => Ok(CloseFrame { code, reason: reason.into() }),
-            Err(_) => Err(ProtocolError::InvalidCloseReason),
-        }
     }
 
     /// The code; [`CloseCode::NO_STATUS`] if the frame had none.
@@ -69,18 +53,33 @@ impl CloseFrame {
     }
 }
 
+/// Reads the body of a received frame. An empty body reads as 1005 (section 7.1.5).
+pub(crate) fn parse(body: &[u8]) -> Result<(CloseCode, &str), ProtocolError> {
+    let Some((&code, reason)) = body.split_first_chunk::<2>() else {
+        return match body {
+            [] => Ok((CloseCode::NO_STATUS, "")),
+            _ => Err(ProtocolError::TruncatedClose),
+        };
+    };
+    let code = u16::from_be_bytes(code);
+    let code = CloseCode::new(code).ok_or(ProtocolError::InvalidCloseCode(code))?;
+    match core::str::from_utf8(reason) {
+        Ok(reason) => Ok((code, reason)),
+        Err(_) => Err(ProtocolError::InvalidCloseReason),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn bodies_read_as_section_7_says() {
-        assert_eq!(CloseFrame::parse(b"").unwrap().code(), CloseCode::NO_STATUS);
-        assert_eq!(CloseFrame::parse(b"\x03"), Err(ProtocolError::TruncatedClose));
-        let frame = CloseFrame::parse(b"\x03\xe8bye").unwrap();
-        assert_eq!((frame.code(), frame.reason()), (CloseCode::NORMAL, "bye"));
-        assert_eq!(CloseFrame::parse(b"\x03\xee"), Err(ProtocolError::InvalidCloseCode(1006)));
-        assert_eq!(CloseFrame::parse(b"\x03\xe8\xff"), Err(ProtocolError::InvalidCloseReason));
+        assert_eq!(parse(b""), Ok((CloseCode::NO_STATUS, "")));
+        assert_eq!(parse(b"\x03"), Err(ProtocolError::TruncatedClose));
+        assert_eq!(parse(b"\x03\xe8bye"), Ok((CloseCode::NORMAL, "bye")));
+        assert_eq!(parse(b"\x03\xee"), Err(ProtocolError::InvalidCloseCode(1006)));
+        assert_eq!(parse(b"\x03\xe8\xff"), Err(ProtocolError::InvalidCloseReason));
     }
 
     #[test]

@@ -120,6 +120,31 @@ fn decode_len(short: u8, bytes: &[u8]) -> Result<Option<(u64, usize)>, ProtocolE
     }
 }
 
+/// The header of a data frame that is a message by itself and has a 7-bit length.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Small {
+    pub(crate) text: bool,
+    pub(crate) key: [u8; 4],
+    /// Where the payload starts.
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+}
+
+/// Reads what is most common; `None` leaves all else, also what is wrong, to [`decode`].
+#[inline(always)]
+pub(crate) fn decode_small(bytes: &[u8], role: Role) -> Option<Small> {
+    let (text, second, key, start) = match (role, bytes) {
+        (Role::Server, [first @ (0x81 | 0x82), second @ 0x80..=0xFD, a, b, c, d, ..]) => {
+            (*first == 0x81, *second, [*a, *b, *c, *d], 6)
+        }
+        (Role::Client, [first @ (0x81 | 0x82), second @ 0x00..=0x7D, ..]) => {
+            (*first == 0x81, *second, [0; 4], 2)
+        }
+        _ => return None,
+    };
+    Some(Small { text, key, start, len: usize::from(second & 0x7F) })
+}
+
 /// An encoded header on the stack.
 #[derive(Clone, Copy)]
 pub(crate) struct Encoded {
@@ -156,6 +181,13 @@ pub(crate) fn encode(opcode: OpCode, len: usize, masked: bool) -> Encoded {
         }
     };
     Encoded { bytes, len: len_of_header }
+}
+
+/// As [`encode`], for a frame without a mask whose length is at most [`MAX_CONTROL`].
+#[inline]
+pub(crate) const fn encode_small(opcode: OpCode, len: usize) -> [u8; 2] {
+    debug_assert!(len <= MAX_CONTROL);
+    [0x80 | opcode as u8, len as u8]
 }
 
 /// Bytes that the header of a frame of our own takes, mask key included.
@@ -237,6 +269,21 @@ mod tests {
                         Err(error) => assert_eq!(decode(&bytes, role), Err(error)),
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_way_reads_nothing_that_the_long_way_reads_otherwise() {
+        for (first, second) in (0..=255u8).flat_map(|a| (0..=255u8).map(move |b| (a, b))) {
+            for role in [Role::Server, Role::Client] {
+                let bytes = [first, second, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+                let Some(small) = decode_small(&bytes, role) else { continue };
+                let (header, size) = decode(&bytes, role).unwrap().unwrap();
+                let opcode = if small.text { OpCode::Text } else { OpCode::Binary };
+                let Small { key, start, len, .. } = small;
+                let expected = Header { fin: true, opcode, key, len: len as u64 };
+                assert_eq!((header, size), (expected, start));
             }
         }
     }

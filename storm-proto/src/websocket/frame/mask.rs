@@ -2,17 +2,23 @@
 
 /// Masks or unmasks `payload`, whose first byte has position 0 in its frame.
 ///
-/// Words of 8 bytes, which the compiler turns into the widest vectors of the
-/// target without a line of `unsafe`.
+/// Blocks, then words, then bytes. The compiler turns the blocks into the widest vectors
+/// of the target without a line of `unsafe`.
 #[inline]
 pub(crate) fn mask(payload: &mut [u8], key: [u8; 4]) {
-    let [a, b, c, d] = key;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    let key = u32::from_ne_bytes(key);
+    let wide = u64::from(key) << 32 | u64::from(key);
+    let (blocks, rest) = payload.as_chunks_mut::<32>();
+    for block in blocks {
+        for word in block.as_chunks_mut::<8>().0 {
+            *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+        }
     }
-    for (byte, key) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key.to_ne_bytes()) {
         *byte ^= key;
     }
 }

@@ -1,0 +1,110 @@
+//! `conformance echo`: a server that sends every message back with its own kind.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use storm_tokio::{Delimiter, LengthPrefix, Server, WebSocket};
+
+use crate::Runtime;
+
+/// How long sessions may take to end after a signal.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[arg(long, value_enum, default_value = "tokio")]
+    runtime: Runtime,
+    /// Where to listen; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:9001")]
+    listen: String,
+    #[arg(long, value_enum, default_value = "ws")]
+    protocol: Protocol,
+    /// Worker threads; 1 is a current-thread runtime.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// The longest message and frame in bytes.
+    #[arg(long)]
+    max_message: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// WebSocket
+    Ws,
+    /// Raw TCP: chunks as they arrive
+    Tcp,
+    /// TCP with lines
+    Lines,
+    /// TCP with a 4-byte length before each message
+    Length,
+}
+
+impl Protocol {
+    fn scheme(self) -> &'static str {
+        if self == Protocol::Ws { "ws" } else { "tcp" }
+    }
+}
+
+pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
+    match options.runtime {
+        Runtime::Tokio => tokio_runtime(options.threads)?.block_on(on_tokio(options))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A runtime with so many workers; one means the current thread.
+pub(crate) fn tokio_runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
+    if threads <= 1 {
+        return tokio::runtime::Builder::new_current_thread().enable_all().build();
+    }
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+async fn on_tokio(options: &Options) -> io::Result<()> {
+    let server = Server::bind(&options.listen);
+    let server = match options.protocol {
+        Protocol::Ws => server.websocket(websocket(options.max_message)),
+        Protocol::Tcp => server,
+        Protocol::Lines => server.framed(match options.max_message {
+            Some(bytes) => Delimiter::lines().limit(bytes),
+            None => Delimiter::lines(),
+        }),
+        Protocol::Length => server.framed(match options.max_message {
+            Some(bytes) => LengthPrefix::new().limit(bytes),
+            None => LengthPrefix::new(),
+        }),
+    };
+    let running = server.on_message(|session, message| session.send(message)).start().await?;
+    say(&format!("listening on {}://{}", options.protocol.scheme(), running.address()))?;
+    interrupted().await?;
+    running.stop(GRACE).await;
+    Ok(())
+}
+
+pub(crate) fn websocket(max_message: Option<usize>) -> WebSocket {
+    match max_message {
+        Some(bytes) => WebSocket::new().max_message(bytes).max_frame(bytes),
+        None => WebSocket::new(),
+    }
+}
+
+/// Prints one line, at once.
+pub(crate) fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn interrupted() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
