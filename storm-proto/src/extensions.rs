@@ -19,6 +19,12 @@ impl Extensions {
         Extensions { values: Vec::new() }
     }
 
+    /// True if nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// Stores a value; returns the one of its type that it replaces.
     pub fn insert<T: Any + Send + Sync>(&mut self, value: T) -> Option<T> {
         let replaced = self.remove();

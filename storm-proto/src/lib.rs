@@ -24,7 +24,7 @@ pub use client::uri::{Scheme, Uri, UriError};
 pub use connection::flow::WaterMarks;
 pub use connection::link::{Link, Step};
 pub use connection::options::{Heartbeat, Options, Timeouts};
-pub use connection::outbox::Outbox;
+pub use connection::outbox::{Outbox, Spare};
 pub use connection::reason::{Cause, DisconnectReason, Side};
 pub use connection::receiver::{Event, Receiver};
 pub use connection::sender::Sender;

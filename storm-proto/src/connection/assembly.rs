@@ -20,12 +20,11 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Appends a copy of `piece` and returns it as it now stands in the buffer.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> &mut [u8] {
+    /// Appends a copy of `piece`.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
         self.bytes.truncate(self.filled);
         self.bytes.extend_from_slice(piece);
-        let start = core::mem::replace(&mut self.filled, self.bytes.len());
-        &mut self.bytes[start..]
+        self.filled = self.bytes.len();
     }
 
     /// Room for the next `rest` bytes at most: twice of what is there already, so
@@ -91,8 +90,8 @@ mod tests {
         assembly.push(b"abc");
         assembly.room(4).copy_from_slice(b"defg");
         assert_eq!(assembly.commit(2), b"de");
-        assert_eq!(assembly.push(b"xy"), b"xy", "unused room is written over");
-        assert_eq!(assembly.as_slice(), b"abcdexy");
+        assembly.push(b"xy");
+        assert_eq!(assembly.as_slice(), b"abcdexy", "unused room is written over");
         assembly.truncate(5);
         assert_eq!(assembly.take(), Bytes::from_static(b"abcde"));
         assert_eq!((assembly.len(), assembly.bytes.capacity()), (0, 0));

@@ -9,7 +9,6 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WaterMarks {
     limit: usize,
-    low: usize,
 }
 
 impl WaterMarks {
@@ -19,7 +18,7 @@ impl WaterMarks {
     /// At most `limit` bytes queued; room again at half of it.
     #[must_use]
     pub const fn new(limit: usize) -> WaterMarks {
-        WaterMarks { limit, low: limit / 2 }
+        WaterMarks { limit }
     }
 
     /// The limit in bytes.
@@ -28,10 +27,10 @@ impl WaterMarks {
         self.limit
     }
 
-    /// The low mark in bytes.
+    /// The low mark in bytes: half the limit.
     #[must_use]
     pub const fn low(&self) -> usize {
-        self.low
+        self.limit / 2
     }
 
     /// True if `more` bytes may join `queued` ones.

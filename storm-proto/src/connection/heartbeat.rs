@@ -14,9 +14,10 @@ pub(crate) struct Pulse {
     paused: bool,
     /// The number of the last Ping, which is its payload.
     number: u32,
-    /// When it was sent, until it is answered.
-    sent: Option<Instant>,
-    round_trip: Option<Duration>,
+    /// When it was sent; never, once it is answered.
+    sent: Instant,
+    /// In nanoseconds; 0 before the first.
+    round_trip: u64,
 }
 
 /// What an interval brings.
@@ -30,7 +31,7 @@ pub(crate) enum Beat {
 
 impl Pulse {
     pub(crate) const fn new() -> Pulse {
-        Pulse { missed: 0, paused: false, number: 0, sent: None, round_trip: None }
+        Pulse { missed: 0, paused: false, number: 0, sent: Instant::NEVER, round_trip: 0 }
     }
 
     /// An interval ended.
@@ -43,7 +44,7 @@ impl Pulse {
             self.missed += 1;
         }
         self.number = self.number.wrapping_add(1);
-        self.sent = Some(now);
+        self.sent = now;
         Beat::Ping(self.number.to_be_bytes())
     }
 
@@ -54,10 +55,9 @@ impl Pulse {
 
     /// A Pong came; it measures the round trip if it answers our last Ping.
     pub(crate) fn pong(&mut self, payload: &[u8], now: Instant) {
-        if payload == self.number.to_be_bytes()
-            && let Some(sent) = self.sent.take()
-        {
-            self.round_trip = Some(now - sent);
+        if payload == self.number.to_be_bytes() && self.sent != Instant::NEVER {
+            let sent = core::mem::replace(&mut self.sent, Instant::NEVER);
+            self.round_trip = (now.as_nanos() - sent.as_nanos().min(now.as_nanos())).max(1);
         }
     }
 
@@ -67,7 +67,7 @@ impl Pulse {
 
     /// The last measured time from a Ping to its Pong.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        (self.round_trip > 0).then(|| Duration::from_nanos(self.round_trip))
     }
 }
 

@@ -328,6 +328,12 @@ impl Link {
         }
     }
 
+    /// The settings.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// True while messages are delivered and accepted.
     #[must_use]
     pub const fn is_open(&self) -> bool {

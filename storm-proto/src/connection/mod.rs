@@ -14,11 +14,10 @@ pub(crate) mod receiver;
 pub(crate) mod sender;
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use self::link::{Link, Step};
 use self::options::Options;
-use self::outbox::Outbox;
+use self::outbox::{Outbox, Spare};
 use self::reason::{Cause, DisconnectReason};
 use self::receiver::{Event, Receiver};
 use self::sender::Sender;
@@ -246,17 +245,17 @@ impl Connection {
     /// The first `n` bytes of [`Connection::output`] are written; 0 if the transport took
     /// none, which starts the stall deadline.
     ///
-    /// Returns the emptied buffer once all is written, so that the connection holds none
-    /// while it is idle. Hand it back with [`Connection::offer_buffer`] to save an allocation.
-    pub fn written(&mut self, n: usize, now: Instant) -> Option<Vec<u8>> {
+    /// Returns the emptied memory once all is written, so that the connection holds none
+    /// while it is idle. Hand it back with [`Connection::offer`] to save an allocation.
+    pub fn written(&mut self, n: usize, now: Instant) -> Option<Spare> {
         self.wire.advance(n);
         self.link.wrote(n, &self.wire, now);
-        self.wire.take_buffer()
+        self.wire.take_spare()
     }
 
-    /// A buffer for the messages to come.
-    pub fn offer_buffer(&mut self, buffer: Vec<u8>) {
-        self.link.sender.outbox().offer_buffer(buffer);
+    /// Memory for the messages to come.
+    pub fn offer(&mut self, spare: Spare) {
+        self.link.sender.outbox().offer(spare);
     }
 
     /// The sending half.

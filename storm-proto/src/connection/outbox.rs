@@ -8,6 +8,7 @@
 //! Small frames join in `tail`; a large payload is chained by reference behind its
 //! header. A control frame may overtake what waits, at the next frame border.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -23,9 +24,19 @@ const CHUNK: usize = 64 << 10;
 /// is two chunks at most, and before all else.
 const MAX_OVERTAKING: usize = 2 + Control::Ping.limit() + Control::Pong.limit();
 
-/// An ordered list of byte chunks with a position in it.
+/// An ordered list of byte chunks with a position in it. An empty one is a pointer wide and
+/// owns no memory: that is what an idle connection has of it.
 #[derive(Default, Debug)]
 pub struct Outbox {
+    queue: Option<Box<Queue>>,
+}
+
+/// The memory of an emptied outbox, for reuse by any other.
+#[derive(Debug)]
+pub struct Spare(Box<Queue>);
+
+#[derive(Default, Debug)]
+struct Queue {
     chunks: VecDeque<Chunk>,
     tail: Vec<u8>,
     /// Bytes of the first chunk (of `tail`, if there is no chunk) already written.
@@ -66,90 +77,67 @@ impl Control {
 }
 
 impl Outbox {
-    /// An empty outbox; it owns no memory.
+    /// An empty outbox.
     #[must_use]
     pub const fn new() -> Outbox {
-        Outbox { chunks: VecDeque::new(), tail: Vec::new(), head_sent: 0, queued: 0 }
+        Outbox { queue: None }
     }
 
     /// Bytes not yet written.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.queued
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.queued)
     }
 
     /// True if everything is written.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.queued == 0
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The bytes to write, in order: for one vectored write.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        let tail = core::iter::once(&self.tail[..]);
-        let all = self.chunks.iter().map(Chunk::bytes).chain(tail);
-        let mut skip = self.head_sent;
-        all.filter_map(move |bytes| {
-            let bytes = &bytes[core::mem::take(&mut skip)..];
-            (!bytes.is_empty()).then_some(bytes)
-        })
+        self.queue.iter().flat_map(|queue| queue.unwritten())
     }
 
     /// The first `n` bytes of [`Outbox::chunks`] are written.
     pub fn advance(&mut self, n: usize) {
-        self.queued -= n.min(self.queued);
-        let mut sent = self.head_sent + n;
-        while let Some(first) = self.chunks.front() {
-            let len = first.bytes().len();
-            if sent < len {
-                break;
-            }
-            sent -= len;
-            // The last buffer of a batch is kept for reuse, see `take_buffer`.
-            if let Some(Chunk::Frames(mut buffer)) = self.chunks.pop_front()
-                && self.tail.capacity() == 0
-            {
-                buffer.clear();
-                self.tail = buffer;
-            }
-        }
-        self.head_sent = sent;
-        if self.chunks.is_empty() && sent >= self.tail.len() {
-            self.tail.clear();
-            self.head_sent = 0;
+        if let Some(queue) = &mut self.queue {
+            queue.advance(n);
         }
     }
 
-    /// A buffer for the next frames to go into, if the outbox has none.
-    pub fn offer_buffer(&mut self, buffer: Vec<u8>) {
-        if self.tail.capacity() == 0 {
-            self.tail = buffer;
-            self.tail.clear();
-        }
-    }
-
-    /// True if the next frame would have to allocate: see [`Outbox::offer_buffer`].
+    /// True if the next frame would have to allocate: see [`Outbox::offer`].
     #[must_use]
     #[inline]
-    pub fn wants_buffer(&self) -> bool {
-        self.tail.capacity() == 0
+    pub fn wants_spare(&self) -> bool {
+        self.queue.is_none()
     }
 
-    /// Takes the buffer of an empty outbox, to be offered to another one: an idle
-    /// connection owns no buffer.
-    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        (self.is_empty() && self.tail.capacity() > 0).then(|| core::mem::take(&mut self.tail))
+    /// Takes memory for the frames to come, if there is none.
+    pub fn offer(&mut self, spare: Spare) {
+        self.queue.get_or_insert(spare.0);
+    }
+
+    /// Takes the memory of an emptied outbox; to be offered to another one, or dropped.
+    pub fn take_spare(&mut self) -> Option<Spare> {
+        if self.is_empty() { self.queue.take().map(Spare) } else { None }
     }
 
     /// Replaces a roomy buffer that holds little by an exactly sized one and returns
     /// the roomy one: what waits for a slow peer must not pin a large buffer.
-    pub fn shrink(&mut self) -> Option<Vec<u8>> {
-        if !self.chunks.is_empty() || self.tail.capacity() < 2 * self.queued + 64 {
+    pub fn shrink(&mut self) -> Option<Spare> {
+        let queue = self.queue.as_deref_mut()?;
+        if !queue.chunks.is_empty() || queue.tail.capacity() < 2 * queue.queued + 64 {
             return None;
         }
-        let rest = self.tail[self.head_sent..].to_vec();
-        self.head_sent = 0;
-        Some(core::mem::replace(&mut self.tail, rest))
+        let tail = queue.tail[queue.head_sent..].to_vec();
+        queue.tail.clear();
+        (queue.head_sent, queue.queued) = (0, 0);
+        let exact = Queue { queued: tail.len(), tail, ..Queue::default() };
+        self.queue.replace(Box::new(exact)).map(Spare)
     }
 
     /// Appends frames that `write` makes; whatever it appends must be whole frames
@@ -159,14 +147,15 @@ impl Outbox {
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let before = self.tail.len();
-        let written = write(&mut self.tail);
+        let queue = self.queue();
+        let before = queue.tail.len();
+        let written = write(&mut queue.tail);
         if written.is_err() {
-            self.tail.truncate(before);
+            queue.tail.truncate(before);
         }
-        self.queued += self.tail.len() - before;
-        if self.tail.len() >= CHUNK {
-            self.close_tail();
+        queue.queued += queue.tail.len() - before;
+        if queue.tail.len() >= CHUNK {
+            queue.close_tail();
         }
         written
     }
@@ -186,12 +175,67 @@ impl Outbox {
 
     /// Appends the payload of the frame whose header was pushed last, by reference.
     pub(crate) fn push_payload(&mut self, payload: Bytes) {
-        self.push_chunk(payload, Chunk::Payload);
+        self.queue().push_chunk(payload, Chunk::Payload);
     }
 
     /// Appends bytes that stand between two frame borders, by reference.
     pub(crate) fn push_whole(&mut self, bytes: Bytes) {
-        self.push_chunk(bytes, Chunk::Whole);
+        self.queue().push_chunk(bytes, Chunk::Whole);
+    }
+
+    /// Puts a control frame at the next frame border, before all data that waits there.
+    /// If the limit of its kind waits already, the latest of them is replaced.
+    pub(crate) fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
+        self.queue().push_control(kind, write);
+    }
+
+    #[inline]
+    fn queue(&mut self) -> &mut Queue {
+        self.queue.get_or_insert_default()
+    }
+}
+
+impl Spare {
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.tail.capacity()
+    }
+}
+
+impl Queue {
+    fn unwritten(&self) -> impl Iterator<Item = &[u8]> {
+        let tail = core::iter::once(&self.tail[..]);
+        let all = self.chunks.iter().map(Chunk::bytes).chain(tail);
+        let mut skip = self.head_sent;
+        all.filter_map(move |bytes| {
+            let bytes = &bytes[core::mem::take(&mut skip)..];
+            (!bytes.is_empty()).then_some(bytes)
+        })
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.queued -= n.min(self.queued);
+        let mut sent = self.head_sent + n;
+        while let Some(first) = self.chunks.front() {
+            let len = first.bytes().len();
+            if sent < len {
+                break;
+            }
+            sent -= len;
+            // The last buffer of a batch is kept for reuse, see `take_spare`.
+            if let Some(Chunk::Frames(mut buffer)) = self.chunks.pop_front()
+                && self.tail.capacity() == 0
+            {
+                buffer.clear();
+                self.tail = buffer;
+            }
+        }
+        self.head_sent = sent;
+        if self.chunks.is_empty() && sent >= self.tail.len() {
+            self.tail.clear();
+            self.head_sent = 0;
+        }
     }
 
     fn push_chunk(&mut self, bytes: Bytes, chunk: fn(Bytes) -> Chunk) {
@@ -208,10 +252,8 @@ impl Outbox {
         }
     }
 
-    /// Puts a control frame at the next frame border, before all data that waits there.
-    /// If the limit of its kind waits already, the latest of them is replaced.
-    pub(crate) fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.is_empty() {
+    fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.queued == 0 {
             write(&mut self.tail);
             self.queued = self.tail.len();
             return;
@@ -424,18 +466,19 @@ mod tests {
     }
 
     #[test]
-    fn a_written_batch_leaves_its_buffer_for_reuse_and_a_slow_peer_pins_none() {
+    fn a_written_batch_leaves_its_memory_for_reuse_and_a_slow_peer_pins_little() {
         let mut outbox = Outbox::new();
-        assert!(outbox.wants_buffer() && outbox.take_buffer().is_none());
-        outbox.offer_buffer(Vec::with_capacity(1000));
+        assert!(outbox.wants_spare() && outbox.take_spare().is_none());
+        let roomy = Queue { tail: Vec::with_capacity(1000), ..Queue::default() };
+        outbox.offer(Spare(Box::new(roomy)));
         push(&mut outbox, &[1; 100]);
-        assert!(outbox.take_buffer().is_none(), "bytes are waiting");
+        assert!(outbox.take_spare().is_none(), "bytes are waiting");
         outbox.advance(90);
-        let roomy = outbox.shrink().unwrap();
-        assert_eq!(roomy.capacity(), 1000);
+        assert_eq!(outbox.shrink().unwrap().capacity(), 1000);
         assert_eq!(outbox.chunks().collect::<Vec<_>>().concat(), [1; 10]);
         outbox.advance(10);
-        assert!(outbox.take_buffer().is_some_and(|small| small.capacity() < 64));
+        assert!(outbox.take_spare().is_some_and(|small| small.capacity() < 64));
+        assert!(outbox.wants_spare());
     }
 
     #[test]

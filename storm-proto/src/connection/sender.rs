@@ -1,5 +1,6 @@
 //! Messages in, bytes out: the sending half of an open connection.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -38,7 +39,7 @@ pub struct Sender {
 enum Encoding {
     Framed(Arc<dyn Framer>),
     /// A client masks with keys from here; a server has none.
-    WebSocket(Option<Random>),
+    WebSocket(Option<Box<Random>>),
 }
 
 impl Sender {
@@ -57,7 +58,7 @@ impl Sender {
     /// Sends WebSocket messages as a client, masked with fresh keys from `random`.
     #[must_use]
     pub fn websocket_client(random: Random, marks: WaterMarks) -> Sender {
-        Sender::new(Encoding::WebSocket(Some(random)), marks)
+        Sender::new(Encoding::WebSocket(Some(Box::new(random))), marks)
     }
 
     fn new(encoding: Encoding, marks: WaterMarks) -> Sender {
@@ -239,7 +240,7 @@ impl Sender {
         self.open
     }
 
-    /// The queue of encoded bytes, to offer it a buffer.
+    /// The queue of encoded bytes, to offer it memory.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
@@ -313,7 +314,7 @@ impl Encoding {
         let Encoding::WebSocket(keys) = self else { return };
         let header = header::encode(opcode, head.len() + body.len(), keys.is_some());
         out.extend_from_slice(header.as_bytes());
-        let key = keys.as_mut().map(Random::key);
+        let key = keys.as_mut().map(|random| random.key());
         out.extend_from_slice(key.as_ref().map_or(&[], |key| &key[..]));
         let payload_at = out.len();
         out.extend_from_slice(head);

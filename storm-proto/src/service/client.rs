@@ -7,12 +7,11 @@ use core::task::Poll;
 use core::time::Duration;
 use std::string::String;
 use std::sync::Arc;
-use std::vec::Vec;
 
 use bytes::Bytes;
 
 use super::callbacks::Callbacks;
-use super::driver::{Driver, Guard, Stage, drive};
+use super::driver::{Driver, Guard, drive};
 use super::handler::Handler;
 use super::opening::open_client;
 use super::options::SocketOptions;
@@ -211,22 +210,19 @@ impl<R: Runtime, H: Handler> Client<R, H> {
         let (session, receiver, handshake) = self.session(prepared, ends);
         let guard = Guard { session: session.clone(), permit: None };
         let mut wire = Wire::new(transport, R::now);
-        let rest = match handshake {
-            None => {
-                session.shared().open(None, Extensions::new());
-                Vec::new()
-            }
+        match handshake {
+            None => session.shared().open(None, Extensions::new()),
             Some((handshake, request)) => {
                 let opened = open_client(&mut wire, &session, handshake, request).await;
-                opened.map_err(ConnectError::Handshake)?.1
+                opened.map_err(ConnectError::Handshake)?;
             }
-        };
+        }
         self.runtime.spawn(drive(Driver {
             wire,
             receiver,
             handler: Arc::new(self.handler),
             guard,
-            stage: Stage::Open(rest),
+            expects_request: false,
         }));
         Ok(session)
     }

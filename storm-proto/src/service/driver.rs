@@ -19,11 +19,10 @@ use super::opening;
 use super::registry::Permit;
 use super::runtime::Transport;
 use super::session::Session;
-use super::wire::{Cut, Input, Wire};
+use super::wire::{Cut, Wire};
 use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
-use crate::websocket::handshake::HeadLimits;
 
 /// Output is written in the middle of a batch from this size on, so that neither memory
 /// nor a peer waits for the end of a large batch.
@@ -35,15 +34,8 @@ pub(crate) struct Driver<T, H> {
     pub(crate) receiver: Receiver,
     pub(crate) handler: Arc<H>,
     pub(crate) guard: Guard,
-    /// Where the connection stands.
-    pub(crate) stage: Stage,
-}
-
-pub(crate) enum Stage {
-    /// A server's stream on which a request is to come.
-    Accepted(HeadLimits),
-    /// Open, with bytes that were read already.
-    Open(std::vec::Vec<u8>),
+    /// A server's stream on which a request is to come first.
+    pub(crate) expects_request: bool,
 }
 
 /// Ends the session when the driver ends, also when a runtime drops it half-way.
@@ -70,16 +62,12 @@ impl Drop for Guard {
 pub(crate) fn drive<T: Transport, H: Handler>(
     driver: Driver<T, H>,
 ) -> impl Future<Output = ()> + Send {
-    let Driver { mut wire, mut receiver, handler, guard, mut stage } = driver;
+    let Driver { mut wire, mut receiver, handler, guard, expects_request } = driver;
     async move {
         let session = &guard.session;
         let shared = session.shared();
-        if let Stage::Accepted(limits) = stage {
-            let opened = Box::pin(opening::open_server(&mut wire, session, &*handler, limits));
-            match opened.await {
-                Some(rest) => stage = Stage::Open(rest),
-                None => return Box::pin(finish_unopened(wire, &guard, &handler)).await,
-            }
+        if expects_request && !Box::pin(opening::open_server(&mut wire, session, &*handler)).await {
+            return Box::pin(finish_unopened(wire, &guard, &handler)).await;
         }
 
         let mut over = false;
@@ -90,15 +78,8 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                 Err(cut) => over = is_over(session, &wire, cut),
             }
         }
-        let mut early = match core::mem::replace(&mut stage, Stage::Open(std::vec::Vec::new())) {
-            Stage::Open(rest) if !rest.is_empty() => Some(Input::kept(rest)),
-            _ => None,
-        };
         while !over {
-            let input = match early.take() {
-                Some(input) => Some(input),
-                None => poll_fn(|cx| wire.poll_input(cx, shared, Some(&mut receiver))).await,
-            };
+            let input = poll_fn(|cx| wire.poll_input(cx, shared, Some(&mut receiver))).await;
             let Some(mut input) = input else { break };
             let mut bytes = input.bytes();
             loop {

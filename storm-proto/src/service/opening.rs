@@ -5,7 +5,6 @@
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
-use std::vec::Vec;
 
 use bytes::Bytes;
 
@@ -17,30 +16,36 @@ use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 use crate::websocket::handshake::request::Answer;
 use crate::websocket::handshake::{
-    Accepted, ClientHandshake, Decision, HandshakeError, HeadLimits, Request, ServerHandshake,
+    ClientHandshake, Decision, HandshakeError, Request, ServerHandshake,
 };
 
 /// Goes through a server's opening handshake.
 ///
-/// Returns the bytes that followed the request, or `None` if the connection is over: the
-/// request was refused or answered, and that answer is written.
+/// False if the connection is over: the request was refused or answered, and that answer is
+/// written. What followed an accepted request is kept for the receiver.
 pub(crate) async fn open_server<T: Transport, H: Handler>(
     wire: &mut Wire<T>,
     session: &Session,
     handler: &H,
-    limits: HeadLimits,
-) -> Option<Vec<u8>> {
+) -> bool {
+    open(wire, session, handler).await.is_some()
+}
+
+async fn open<T: Transport, H: Handler>(
+    wire: &mut Wire<T>,
+    session: &Session,
+    handler: &H,
+) -> Option<()> {
     let shared = session.shared();
+    let limits = shared.lock().link.options().websocket.head;
     let mut handshake = ServerHandshake::new(limits);
     loop {
         let mut input = poll_fn(|cx| wire.poll_input(cx, shared, None)).await?;
         let mut rest: &[u8] = input.bytes();
-        let Some(request) = handshake.receive(&mut rest) else {
-            input.give();
-            continue;
-        };
-        let rest = Vec::from(rest);
+        let request = handshake.receive(&mut rest);
+        wire.keep(rest);
         input.give();
+        let Some(request) = request else { continue };
         let answer = match request {
             Ok(request) => {
                 let decision = decide(wire, session, handler, &request).await?;
@@ -57,7 +62,7 @@ pub(crate) async fn open_server<T: Transport, H: Handler>(
         match answer.accepted {
             Some(accept) => {
                 shared.open(accept.subprotocol, accept.attached);
-                return Some(rest);
+                return Some(());
             }
             None => {
                 shared.refuse();
@@ -89,7 +94,7 @@ pub(crate) async fn open_client<T: Transport>(
     session: &Session,
     mut handshake: ClientHandshake,
     request: Bytes,
-) -> Result<(Accepted, Vec<u8>), HandshakeError> {
+) -> Result<(), HandshakeError> {
     let shared = session.shared();
     wire.queue_opening(shared, [request]);
     loop {
@@ -98,12 +103,14 @@ pub(crate) async fn open_client<T: Transport>(
         };
         let mut rest: &[u8] = input.bytes();
         let answer = handshake.receive(&mut rest);
-        let rest = Vec::from(rest);
+        wire.keep(rest);
         input.give();
         if let Some(answer) = answer {
+            let mut data = Extensions::new();
             let accepted = answer?;
-            shared.open(accepted.subprotocol.clone(), Extensions::new());
-            return Ok((accepted, rest));
+            data.insert(accepted.headers);
+            shared.open(accepted.subprotocol, data);
+            return Ok(());
         }
     }
 }

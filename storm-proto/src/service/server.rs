@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::callbacks::Callbacks;
-use super::driver::{Driver, Guard, Stage, drive};
+use super::driver::{Driver, Guard, drive};
 use super::handler::Handler;
 use super::options::{ListenOptions, SocketOptions};
 use super::registry::{Permit, Registry};
@@ -410,18 +410,16 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
 
     fn begin(&self, transport: R::Transport, ends: Ends, permit: Permit) {
         let options = &self.options;
-        let (role, sender, receiver, stage) = match &self.protocol {
+        let (role, sender, receiver) = match &self.protocol {
             Protocol::WebSocket => (
                 Some(Role::Server),
                 Sender::websocket_server(options.marks),
                 Receiver::websocket(Role::Server, options.websocket.limits),
-                Stage::Accepted(options.websocket.head),
             ),
             Protocol::Framed(framer) => (
                 None,
                 Sender::framed(framer.clone(), options.marks),
                 Receiver::framed(framer.clone()),
-                Stage::Open(Vec::new()),
             ),
         };
         let link = Link::new(sender, role, options.clone(), R::now());
@@ -435,7 +433,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             receiver,
             handler: self.handler.clone(),
             guard: Guard { session, permit: Some(permit) },
-            stage,
+            expects_request: role.is_some(),
         }));
     }
 }

@@ -51,8 +51,10 @@ pub(crate) struct Shared {
     closing: AtomicBool,
     bytes_received: AtomicU64,
     messages_received: AtomicU64,
+    /// When the session opened, in nanoseconds; 0 before.
+    opened: AtomicU64,
+    subprotocol: OnceLock<Box<str>>,
     identity: Identity,
-    opened: OnceLock<Opened>,
 }
 
 /// What is known from the start.
@@ -62,26 +64,27 @@ pub(crate) struct Identity {
     pub(crate) clock: fn() -> Instant,
 }
 
-/// What is known once the session is open.
-struct Opened {
-    at: Instant,
-    subprotocol: Option<Box<str>>,
-}
-
 pub(crate) struct Inner {
     pub(crate) link: Link,
     /// The driver's waker, while it sleeps.
     waker: Option<Waker>,
+    bytes_sent: u64,
+    messages_sent: u64,
+    /// What an idle session does not have.
+    rare: Option<Box<Rare>>,
+    /// Something other than a message changed since the driver looked.
+    dirty: bool,
+}
+
+#[derive(Default)]
+struct Rare {
     /// Calls that wait for room or for the end.
     waiting: Vec<(u64, Waker)>,
     next_ticket: u64,
-    bytes_sent: u64,
-    messages_sent: u64,
     ended: Option<(Instant, Arc<DisconnectReason>)>,
     /// The last event was handled.
     handled: bool,
-    /// Something other than a message changed since the driver looked.
-    dirty: bool,
+    /// What the application attached.
     data: Extensions,
 }
 
@@ -137,14 +140,14 @@ impl Session {
     /// The subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.opened.get()?.subprotocol.as_deref()
+        self.shared.subprotocol.get().map(|name| &**name)
     }
 
     /// Where the session is in its life.
     #[must_use]
     pub fn state(&self) -> State {
         let inner = self.shared.lock();
-        if inner.ended.is_some() {
+        if inner.ended().is_some() {
             State::Closed
         } else if inner.link.is_open() {
             State::Open
@@ -158,7 +161,7 @@ impl Session {
     /// Why the session ended; `None` while it is not over.
     #[must_use]
     pub fn reason(&self) -> Option<Arc<DisconnectReason>> {
-        self.shared.lock().ended.as_ref().map(|(_, reason)| reason.clone())
+        self.shared.lock().ended().map(|(_, reason)| reason.clone())
     }
 
     /// The counters.
@@ -166,8 +169,8 @@ impl Session {
     pub fn metrics(&self) -> Metrics {
         let identity = &self.shared.identity;
         let inner = self.shared.lock();
-        let until = inner.ended.as_ref().map_or_else(identity.clock, |(at, _)| *at);
-        let opened = self.shared.opened.get().map_or(until, |opened| opened.at);
+        let until = inner.ended().map_or_else(identity.clock, |(at, _)| *at);
+        let opened = Instant::from_nanos(self.shared.opened.load(Ordering::Relaxed));
         Metrics {
             bytes_sent: inner.bytes_sent,
             bytes_received: self.shared.bytes_received.load(Ordering::Relaxed),
@@ -266,33 +269,23 @@ impl Session {
 
     /// Attaches a value; one of each type. Returns the value it replaces.
     pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<T> {
-        self.shared.lock().data.insert(value)
+        self.shared.lock().rare().data.insert(value)
     }
 
     /// A copy of the attached value of this type. Wrap what is large in an `Arc`.
     #[must_use]
     pub fn get<T: Any + Send + Sync + Clone>(&self) -> Option<T> {
-        self.shared.lock().data.get().cloned()
+        self.shared.lock().rare.as_ref()?.data.get().cloned()
     }
 
     /// Takes the attached value of this type away.
     pub fn remove<T: Any + Send + Sync>(&self) -> Option<T> {
-        self.shared.lock().data.remove()
+        self.shared.lock().rare.as_mut()?.data.remove()
     }
 
     pub(crate) fn new(link: Link, identity: Identity) -> Session {
-        let inner = Inner {
-            link,
-            waker: None,
-            waiting: Vec::new(),
-            next_ticket: 0,
-            bytes_sent: 0,
-            messages_sent: 0,
-            ended: None,
-            handled: false,
-            dirty: false,
-            data: Extensions::new(),
-        };
+        let inner =
+            Inner { link, waker: None, bytes_sent: 0, messages_sent: 0, rare: None, dirty: false };
         let shared = Shared {
             inner: Mutex::new(inner),
             awake: AtomicBool::new(true),
@@ -300,8 +293,9 @@ impl Session {
             closing: AtomicBool::new(false),
             bytes_received: AtomicU64::new(0),
             messages_received: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            subprotocol: OnceLock::new(),
             identity,
-            opened: OnceLock::new(),
         };
         Session { shared: Arc::new(shared) }
     }
@@ -361,11 +355,11 @@ impl Shared {
         queue: impl FnOnce(&mut Link) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         let mut inner = self.lock();
-        if inner.link.sender.outbox().wants_buffer()
+        if inner.link.sender.outbox().wants_spare()
             && inner.link.sender.is_flowing()
-            && let Some(buffer) = pool::take_outbox()
+            && let Some(spare) = pool::take_spare()
         {
-            inner.link.sender.outbox().offer_buffer(buffer);
+            inner.link.sender.outbox().offer(spare);
         }
         let queued = queue(&mut inner.link);
         if queued.is_ok() {
@@ -443,10 +437,14 @@ impl Shared {
     /// The opening is done; what was agreed on is known from now on.
     pub(crate) fn open(&self, subprotocol: Option<String>, data: Extensions) {
         let at = (self.identity.clock)();
-        let _ =
-            self.opened.set(Opened { at, subprotocol: subprotocol.map(String::into_boxed_str) });
+        self.opened.store(at.as_nanos(), Ordering::Relaxed);
+        if let Some(name) = subprotocol {
+            let _ = self.subprotocol.set(name.into_boxed_str());
+        }
         let mut inner = self.lock();
-        inner.data = data;
+        if !data.is_empty() {
+            inner.rare().data = data;
+        }
         inner.link.opened(at);
         self.publish(&inner);
     }
@@ -455,11 +453,11 @@ impl Shared {
     pub(crate) fn end(&self, wire: &Outbox) -> Arc<DisconnectReason> {
         let at = (self.identity.clock)();
         let mut inner = self.lock();
-        if let Some((_, reason)) = &inner.ended {
+        if let Some((_, reason)) = inner.ended() {
             return reason.clone();
         }
         let reason = Arc::new(inner.link.take_reason(wire));
-        inner.ended = Some((at, reason.clone()));
+        inner.rare().ended = Some((at, reason.clone()));
         self.publish(&inner);
         let waiting = inner.take_waiting();
         drop(inner);
@@ -470,7 +468,7 @@ impl Shared {
     /// The last event was handled.
     pub(crate) fn handled(&self) {
         let mut inner = self.lock();
-        inner.handled = true;
+        inner.rare().handled = true;
         let waiting = inner.take_waiting();
         drop(inner);
         waiting.wake();
@@ -489,9 +487,22 @@ impl Inner {
 
     /// Those who wait for room or for the end, to be woken without the lock.
     pub(crate) fn take_waiting(&mut self) -> Waiting {
-        Waiting(core::mem::take(&mut self.waiting))
+        Waiting(
+            self.rare.as_mut().map(|rare| core::mem::take(&mut rare.waiting)).unwrap_or_default(),
+        )
     }
 
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// When and why the session ended.
+    fn ended(&self) -> Option<&(Instant, Arc<DisconnectReason>)> {
+        self.rare.as_ref()?.ended.as_ref()
+    }
+}
+
+impl Rare {
     /// Registers a waiting call, or renews its waker.
     fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
         if let Some(ticket) = ticket
@@ -543,10 +554,11 @@ impl Future for SendWait<'_, '_> {
             let mut inner = this.session.shared.lock();
             // Room may have come between the two locks.
             if inner.link.sender.is_open() && inner.link.sender.is_backpressured() {
-                if this.ticket.is_none() && inner.waiting.len() >= MAX_WAITING {
+                let rare = inner.rare();
+                if this.ticket.is_none() && rare.waiting.len() >= MAX_WAITING {
                     return Poll::Ready(Err(SendError::Full));
                 }
-                inner.wait(&mut this.ticket, cx.waker());
+                rare.wait(&mut this.ticket, cx.waker());
                 return Poll::Pending;
             }
         }
@@ -556,7 +568,7 @@ impl Future for SendWait<'_, '_> {
 impl Drop for SendWait<'_, '_> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.session.shared.lock().stop_waiting(self.ticket);
+            self.session.shared.lock().rare().stop_waiting(self.ticket);
         }
     }
 }
@@ -578,10 +590,11 @@ impl Future for Closed {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let mut inner = this.shared.lock();
-        if let (true, Some((_, reason))) = (inner.handled, &inner.ended) {
+        let rare = inner.rare();
+        if let (true, Some((_, reason))) = (rare.handled, &rare.ended) {
             return Poll::Ready(reason.clone());
         }
-        inner.wait(&mut this.ticket, cx.waker());
+        rare.wait(&mut this.ticket, cx.waker());
         Poll::Pending
     }
 }
@@ -589,7 +602,7 @@ impl Future for Closed {
 impl Drop for Closed {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.shared.lock().stop_waiting(self.ticket);
+            self.shared.lock().rare().stop_waiting(self.ticket);
         }
     }
 }

@@ -6,6 +6,7 @@
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use std::boxed::Box;
 use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -44,11 +45,13 @@ pub(crate) struct Wire<T> {
     reads: u32,
     /// The last read was as large as a small scratch: more comes at once.
     bulk: bool,
+    /// Bytes that were read and not looked at: the next input.
+    kept: Option<Box<Scratch>>,
 }
 
 /// What a read brought. Without scratch it went straight into a large message.
 pub(crate) struct Input {
-    scratch: Option<Scratch>,
+    scratch: Option<Box<Scratch>>,
     len: usize,
 }
 
@@ -80,6 +83,7 @@ impl<T: Transport> Wire<T> {
             paused: false,
             reads: 0,
             bulk: false,
+            kept: None,
         }
     }
 
@@ -96,6 +100,10 @@ impl<T: Transport> Wire<T> {
         loop {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(None);
+            }
+            if let Some(mut kept) = self.kept.take() {
+                let len = kept.room().len();
+                return Poll::Ready(Some(Input { scratch: Some(kept), len }));
             }
             if self.reads >= READS {
                 self.reads = 0;
@@ -195,6 +203,11 @@ impl<T: Transport> Wire<T> {
         self.messages += 1;
     }
 
+    /// Keeps the rest of an input, exactly sized, to be the next input.
+    pub(crate) fn keep(&mut self, rest: &[u8]) {
+        self.kept = (!rest.is_empty()).then(|| Scratch::kept(rest));
+    }
+
     /// Queues bytes of the opening.
     pub(crate) fn queue_opening<const N: usize>(&mut self, shared: &Shared, parts: [Bytes; N]) {
         shared.lock().link.queue_opening(parts, &mut self.outbox);
@@ -262,7 +275,7 @@ impl<T: Transport> Wire<T> {
                     Poll::Pending => {
                         let step = look.step;
                         look = self.look(shared, Some(0));
-                        self.outbox.shrink().map(pool::give_outbox);
+                        self.outbox.shrink().map(pool::give_spare);
                         if look.step != step {
                             continue;
                         }
@@ -345,7 +358,7 @@ impl<T: Transport> Wire<T> {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.outbox.advance(n);
-        self.outbox.take_buffer().map(pool::give_outbox);
+        self.outbox.take_spare().map(pool::give_spare);
         Poll::Ready(Ok(n))
     }
 
@@ -392,11 +405,6 @@ impl<T: Transport> Wire<T> {
 }
 
 impl Input {
-    /// Bytes that an opening left behind.
-    pub(crate) fn kept(bytes: std::vec::Vec<u8>) -> Input {
-        Input { len: bytes.len(), scratch: Some(Scratch::kept(bytes)) }
-    }
-
     /// The bytes, to be parsed in place.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         let len = self.len;

@@ -11,6 +11,9 @@
 //! received. The first fault ends everything: no event follows it, and what the
 //! peer still sends is thrown away (section 7.1.7).
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::frame::close;
@@ -42,12 +45,12 @@ pub(crate) struct Reader {
     utf8: Utf8,
     message: Assembly,
     /// The payload of a control frame that was cut.
-    control: Assembly,
+    control: Vec<u8>,
     /// The message lent last, if it was large and assembled.
-    backing: Bytes,
+    backing: Option<Box<Bytes>>,
     lent: Lent,
-    /// A fault found where no event could be returned.
-    fault: Option<ProtocolError>,
+    /// Found in text that was read directly, where no event could be returned.
+    invalid_text: bool,
     /// A Close or a fault was delivered: nothing counts any more.
     done: bool,
     /// Nothing is under way, lent or done: the next byte begins a message.
@@ -99,10 +102,10 @@ impl Reader {
             fragments: 0,
             utf8: Utf8::default(),
             message: Assembly::default(),
-            control: Assembly::default(),
-            backing: Bytes::new(),
+            control: Vec::new(),
+            backing: None,
             lent: Lent::Nothing,
-            fault: None,
+            invalid_text: false,
             done: false,
             fresh: true,
         }
@@ -166,10 +169,10 @@ impl Reader {
             return Ok(Step::Empty);
         }
         let step = loop {
-            let step = match (self.fault.take(), &self.frame) {
-                (Some(fault), _) => Err(fault),
-                (None, None) => self.read_header(input),
-                (None, Some(_)) => self.read_payload(input),
+            let step = match &self.frame {
+                _ if self.invalid_text => Err(ProtocolError::InvalidUtf8),
+                None => self.read_header(input),
+                Some(_) => self.read_payload(input),
             };
             if !matches!(step, Ok(Step::More)) {
                 break step;
@@ -210,8 +213,8 @@ impl Reader {
         mask(received, frame.key);
         frame.key = rotate(frame.key, received.len());
         frame.rest -= received.len();
-        if self.kind == Some(Kind::Text) && self.fault.is_none() {
-            self.fault = self.utf8.push(received).err();
+        if self.kind == Some(Kind::Text) {
+            self.invalid_text |= self.utf8.push(received).is_err();
         }
     }
 
@@ -321,15 +324,18 @@ impl Reader {
         if frame.rest > 0 && input.is_empty() {
             return Ok(Step::Empty);
         }
-        let buffer = if frame.opcode.is_control() { &mut self.control } else { &mut self.message };
         let (piece, rest) = split_at_most(core::mem::take(input), frame.rest);
         *input = rest;
-        let piece = buffer.push(piece);
         mask(piece, frame.key);
         frame.key = rotate(frame.key, piece.len());
         frame.rest -= piece.len();
-        if !frame.opcode.is_control() && self.kind == Some(Kind::Text) {
-            self.utf8.push(piece)?;
+        if frame.opcode.is_control() {
+            self.control.extend_from_slice(piece);
+        } else {
+            self.message.push(piece);
+            if self.kind == Some(Kind::Text) {
+                self.utf8.push(piece)?;
+            }
         }
         if frame.rest > 0 {
             return Ok(Step::Empty);
@@ -358,8 +364,8 @@ impl Reader {
     fn lend(&mut self, kind: Kind) -> Message<'_> {
         self.fresh = false;
         if self.message.len() >= LARGE {
-            self.backing = self.message.take();
-            return Message::backed(kind, &self.backing);
+            let backing = self.backing.insert(Box::new(self.message.take()));
+            return Message::backed(kind, backing);
         }
         self.lent = Lent::Message;
         match kind {
@@ -372,7 +378,7 @@ impl Reader {
     #[cold]
     fn lend_control(&mut self, opcode: OpCode) -> Event<'_> {
         (self.lent, self.fresh) = (Lent::Control, false);
-        match control_step(opcode, self.control.as_slice()) {
+        match control_step(opcode, &self.control) {
             Ok(Step::Ping(payload)) => Event::Ping(payload),
             Ok(Step::Pong(payload)) => Event::Pong(payload),
             Ok(Step::Close(code, reason)) => {
@@ -393,12 +399,10 @@ impl Reader {
         match self.lent {
             Lent::Nothing => {}
             Lent::Message => self.message.release(),
-            Lent::Control => self.control.release(),
+            Lent::Control => self.control = Vec::new(),
         }
         self.lent = Lent::Nothing;
-        if !self.backing.is_empty() {
-            self.backing = Bytes::new();
-        }
+        self.backing = None;
     }
 }
 
