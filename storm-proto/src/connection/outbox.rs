@@ -183,6 +183,35 @@ impl Outbox {
         self.queue().push_chunk(bytes, Chunk::Whole);
     }
 
+    /// Appends whole frames, and leaves an empty buffer in their place: without a copy if
+    /// nothing is queued.
+    pub(crate) fn adopt(&mut self, frames: &mut Vec<u8>) {
+        if frames.is_empty() {
+            return;
+        }
+        let queue = self.queue();
+        queue.queued += frames.len();
+        if queue.tail.is_empty() {
+            core::mem::swap(&mut queue.tail, frames);
+        } else {
+            queue.tail.extend_from_slice(frames);
+            frames.clear();
+        }
+        if queue.tail.len() >= CHUNK {
+            queue.close_tail();
+        }
+    }
+
+    /// Appends all of `other`, of which nothing was written, leaving it empty.
+    pub(crate) fn append(&mut self, other: &mut Outbox) {
+        let Some(mut other) = other.queue.take() else { return };
+        let queue = self.queue();
+        queue.close_tail();
+        queue.chunks.append(&mut other.chunks);
+        queue.tail = core::mem::take(&mut other.tail);
+        queue.queued += other.queued;
+    }
+
     /// Puts a control frame at the next frame border, before all data that waits there.
     /// If the limit of its kind waits already, the latest of them is replaced.
     pub(crate) fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
@@ -479,6 +508,22 @@ mod tests {
         outbox.advance(10);
         assert!(outbox.take_spare().is_some_and(|small| small.capacity() < 64));
         assert!(outbox.wants_spare());
+    }
+
+    #[test]
+    fn adopted_and_appended_frames_keep_their_order() {
+        let mut outbox = Outbox::new();
+        let mut frames = b"one,".to_vec();
+        outbox.adopt(&mut frames);
+        assert!(frames.is_empty());
+        outbox.adopt(&mut b"two,".to_vec());
+        let mut other = Outbox::new();
+        push(&mut other, b"three,");
+        other.push_whole(Bytes::from_static(b"four,"));
+        push(&mut other, b"five");
+        outbox.append(&mut other);
+        assert!(other.is_empty());
+        assert_eq!(drain(&mut outbox), b"one,two,three,four,five");
     }
 
     #[test]

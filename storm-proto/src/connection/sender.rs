@@ -29,6 +29,10 @@ pub struct Sender {
     outbox: Outbox,
     /// Bytes that the writer has taken and not written.
     taken: usize,
+    /// What others queue while room is lent: behind what the borrower brings back.
+    behind: Outbox,
+    /// Room of the outbox that is lent.
+    lent: usize,
     /// False once a Close is queued or the connection is over.
     open: bool,
     /// Something was refused, and the low mark was not reached since.
@@ -62,8 +66,8 @@ impl Sender {
     }
 
     fn new(encoding: Encoding, marks: WaterMarks) -> Sender {
-        let outbox = Outbox::new();
-        Sender { encoding, marks, outbox, taken: 0, open: true, pressured: false }
+        let (outbox, behind) = (Outbox::new(), Outbox::new());
+        Sender { encoding, marks, outbox, taken: 0, behind, lent: 0, open: true, pressured: false }
     }
 
     /// Queues a message: all of it or nothing.
@@ -84,7 +88,7 @@ impl Sender {
                     return Err(SendError::Full);
                 }
                 let header = header::encode_small(data_opcode(message.kind()), message.len());
-                self.outbox.push(|out| {
+                self.queue().push(|out| {
                     out.reserve(header.len() + message.len());
                     out.extend_from_slice(&header);
                     out.extend_from_slice(message.as_bytes());
@@ -121,9 +125,9 @@ impl Sender {
             return Err(SendError::Full);
         }
         if frame.len() >= LARGE {
-            self.outbox.push_whole(frame.clone());
+            self.queue().push_whole(frame.clone());
         } else {
-            self.outbox.push(|out| out.extend_from_slice(frame));
+            self.queue().push(|out| out.extend_from_slice(frame));
         }
         Ok(())
     }
@@ -138,8 +142,9 @@ impl Sender {
             let (code, reason) = frame.body();
             // Answering an empty Close: a code that stands for absence is not sent.
             let code = if frame.code().is_sendable() { &code[..] } else { &[] };
-            let Sender { encoding, outbox, .. } = self;
-            outbox.push(|out| encoding.encode_control(OpCode::Close, code, reason, out));
+            let Sender { encoding, outbox, behind, lent, .. } = self;
+            let queue = if *lent > 0 { behind } else { outbox };
+            queue.push(|out| encoding.encode_control(OpCode::Close, code, reason, out));
         }
     }
 
@@ -151,7 +156,8 @@ impl Sender {
     /// Ends sending and drops what is queued; returns its size in bytes.
     pub fn abort(&mut self) -> usize {
         self.open = false;
-        core::mem::take(&mut self.outbox).len()
+        self.lent = 0;
+        core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len()
     }
 
     /// Puts a Ping at the next frame border of what is being written.
@@ -172,6 +178,31 @@ impl Sender {
         }
     }
 
+    /// Lends up to `most` bytes of room to a borrower that encodes messages of its own, if
+    /// this is a server's WebSocket; returns how many. They count as queued until
+    /// [`Sender::collect`].
+    pub(crate) fn lend(&mut self, most: usize) -> usize {
+        if self.open && matches!(self.encoding, Encoding::WebSocket(None)) {
+            self.lent = self.marks.limit().saturating_sub(self.queued()).min(most);
+        }
+        self.lent
+    }
+
+    /// True while room is lent: what is sent now queues behind the borrower.
+    pub(crate) const fn is_lent(&self) -> bool {
+        self.lent > 0
+    }
+
+    /// Takes lent room back, with the frames that were made in it; what others queued since
+    /// comes behind them. Leaves an empty buffer in `frames`. Returns true if there is room
+    /// again for those that were refused.
+    pub(crate) fn collect(&mut self, frames: &mut Vec<u8>) -> bool {
+        self.lent = 0;
+        self.outbox.adopt(frames);
+        self.outbox.append(&mut self.behind);
+        self.relieve()
+    }
+
     /// Moves everything queued to `wire`, if that is empty.
     pub fn take(&mut self, wire: &mut Outbox) {
         if wire.is_empty() && !self.outbox.is_empty() {
@@ -185,6 +216,10 @@ impl Sender {
     /// Returns true if there is room again for those that were refused.
     pub fn wrote(&mut self, left: usize) -> bool {
         self.taken = left;
+        self.relieve()
+    }
+
+    fn relieve(&mut self) -> bool {
         let relieved = self.pressured && self.queued() <= self.marks.low();
         self.pressured &= !relieved;
         relieved
@@ -194,7 +229,7 @@ impl Sender {
     #[must_use]
     #[inline]
     pub fn queued(&self) -> usize {
-        self.outbox.len() + self.taken
+        self.outbox.len() + self.taken + self.behind.len()
     }
 
     /// True while the writer holds nothing back: what is queued now leaves at once.
@@ -220,7 +255,7 @@ impl Sender {
     /// True if a message with a payload of `len` bytes would be accepted now.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
-        self.marks.fits(self.queued(), len.saturating_add(header::MAX_HEADER))
+        self.marks.fits(self.queued() + self.lent, len.saturating_add(header::MAX_HEADER))
     }
 
     /// Somebody waits for room, as if a message had been refused.
@@ -247,9 +282,15 @@ impl Sender {
 
     #[inline]
     fn admit(&mut self, size: usize) -> bool {
-        let fits = self.marks.fits(self.queued(), size);
+        let fits = self.marks.fits(self.queued() + self.lent, size);
         self.pressured |= !fits;
         fits
+    }
+
+    /// Where the next frame goes.
+    #[inline]
+    fn queue(&mut self) -> &mut Outbox {
+        if self.lent > 0 { &mut self.behind } else { &mut self.outbox }
     }
 
     #[inline]
@@ -257,7 +298,7 @@ impl Sender {
         let header = header::encode(data_opcode(message.kind()), message.len(), masked);
         if let Encoding::WebSocket(Some(random)) = &mut self.encoding {
             let key = random.key();
-            return self.outbox.push(|out| {
+            return self.queue().push(|out| {
                 out.reserve(header::MAX_HEADER + message.len());
                 out.extend_from_slice(header.as_bytes());
                 out.extend_from_slice(&key);
@@ -267,10 +308,10 @@ impl Sender {
             });
         }
         if let Some(payload) = by_reference(&message) {
-            self.outbox.push(|out| out.extend_from_slice(header.as_bytes()));
-            return self.outbox.push_payload(payload.clone());
+            self.queue().push(|out| out.extend_from_slice(header.as_bytes()));
+            return self.queue().push_payload(payload.clone());
         }
-        self.outbox.push(|out| {
+        self.queue().push(|out| {
             out.reserve(header::MAX_HEADER + message.len());
             out.extend_from_slice(header.as_bytes());
             out.extend_from_slice(message.as_bytes());

@@ -4,6 +4,7 @@
 //! An adapter implements [`Runtime`], [`Listener`] and [`Transport`]; everything else is
 //! here.
 
+mod batch;
 mod callbacks;
 mod client;
 mod driver;

@@ -12,6 +12,7 @@ use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::vec::Vec;
 
+use super::batch::{self, Collected};
 use super::pool;
 use super::runtime::{Address, Ends};
 use crate::Instant;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     queued: AtomicUsize,
     /// Messages are no longer delivered or accepted.
     closing: AtomicBool,
+    /// Others have queued behind the batch of the driver's turn.
+    contended: AtomicBool,
     bytes_received: AtomicU64,
     messages_received: AtomicU64,
     /// When the session opened, in nanoseconds; 0 before.
@@ -74,6 +77,8 @@ pub(crate) struct Inner {
     rare: Option<Box<Rare>>,
     /// Something other than a message changed since the driver looked.
     dirty: bool,
+    /// There is room again for those who wait.
+    relieved: bool,
 }
 
 #[derive(Default)]
@@ -211,6 +216,9 @@ impl Session {
     #[inline]
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
         let message = message.into();
+        if self.shared.is_undisturbed() && batch::push(self.shared.owner(), message) {
+            return Ok(());
+        }
         self.shared.with_outbox(|link| link.sender.send(message))
     }
 
@@ -284,13 +292,21 @@ impl Session {
     }
 
     pub(crate) fn new(link: Link, identity: Identity) -> Session {
-        let inner =
-            Inner { link, waker: None, bytes_sent: 0, messages_sent: 0, rare: None, dirty: false };
+        let inner = Inner {
+            link,
+            waker: None,
+            bytes_sent: 0,
+            messages_sent: 0,
+            rare: None,
+            dirty: false,
+            relieved: false,
+        };
         let shared = Shared {
             inner: Mutex::new(inner),
             awake: AtomicBool::new(true),
             queued: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
+            contended: AtomicBool::new(false),
             bytes_received: AtomicU64::new(0),
             messages_received: AtomicU64::new(0),
             opened: AtomicU64::new(0),
@@ -329,7 +345,7 @@ impl Shared {
     /// Closes in order; see [`Session::close`].
     pub(crate) fn close(&self, frame: CloseFrame, cause: Cause) {
         let now = (self.identity.clock)();
-        let mut inner = self.lock();
+        let mut inner = self.lock_in_order();
         inner.link.close(frame, cause, now);
         self.changed(inner);
     }
@@ -344,22 +360,43 @@ impl Shared {
 
     /// Closes with a local fault.
     pub(crate) fn fail(&self, cause: Cause, error: Error, now: Instant) {
-        let mut inner = self.lock();
+        let mut inner = self.lock_in_order();
         inner.link.fail(cause, error, now);
         self.publish(&inner);
     }
 
+    /// Names this session as the owner of a batch.
     #[inline]
+    fn owner(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// Nobody has queued behind the batch, and nothing ended it.
+    #[inline]
+    fn is_undisturbed(&self) -> bool {
+        !self.contended.load(Ordering::Relaxed) && !self.is_closing()
+    }
+
+    /// The lock, after the batch of this thread's turn has joined the outbox: what is queued
+    /// now comes behind it.
+    fn lock_in_order(&self) -> MutexGuard<'_, Inner> {
+        let collected = batch::close(self.owner());
+        let mut inner = self.lock();
+        if let Some(collected) = collected {
+            inner.collect(collected);
+            self.contended.store(false, Ordering::Relaxed);
+        }
+        inner
+    }
+
     fn with_outbox(
         &self,
         queue: impl FnOnce(&mut Link) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let mut inner = self.lock();
-        if inner.link.sender.outbox().wants_spare()
-            && inner.link.sender.is_flowing()
-            && let Some(spare) = pool::take_spare()
-        {
-            inner.link.sender.outbox().offer(spare);
+        let mut inner = self.lock_in_order();
+        inner.offer_spare();
+        if inner.link.sender.is_lent() {
+            self.contended.store(true, Ordering::Relaxed);
         }
         let queued = queue(&mut inner.link);
         if queued.is_ok() {
@@ -400,7 +437,7 @@ impl Shared {
 
     /// The driver wants to sleep; false if there is something to do after all.
     pub(crate) fn fall_asleep(&self, waker: &Waker, writes_pending: bool) -> bool {
-        let mut inner = self.lock();
+        let mut inner = self.lock_in_order();
         if inner.dirty || (inner.link.sender.has_output() && !writes_pending) {
             return false;
         }
@@ -409,6 +446,21 @@ impl Shared {
         }
         self.awake.store(false, Ordering::Relaxed);
         true
+    }
+
+    /// The driver looks: under the lock, with everything before it in order.
+    pub(crate) fn look(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock_in_order();
+        inner.dirty = false;
+        inner
+    }
+
+    /// Lends room for a batch, until the driver looks again or sleeps.
+    pub(crate) fn begin_batch(&self, inner: &mut Inner) {
+        if inner.link.is_open() && batch::is_free() {
+            let room = inner.link.sender.lend(batch::ROOM);
+            batch::open(self.owner(), room);
+        }
     }
 
     /// What can be seen without the lock.
@@ -452,7 +504,7 @@ impl Shared {
     /// The connection is over. Returns the last word, the same on each call.
     pub(crate) fn end(&self, wire: &Outbox) -> Arc<DisconnectReason> {
         let at = (self.identity.clock)();
-        let mut inner = self.lock();
+        let mut inner = self.lock_in_order();
         if let Some((_, reason)) = inner.ended() {
             return reason.clone();
         }
@@ -476,17 +528,43 @@ impl Shared {
 }
 
 impl Inner {
-    pub(crate) fn count_sent(&mut self, bytes: usize) {
-        self.bytes_sent += bytes as u64;
+    /// The transport took `n` bytes.
+    pub(crate) fn wrote(&mut self, n: usize, wire: &Outbox, now: Instant) {
+        self.bytes_sent += n as u64;
+        self.relieved |= self.link.wrote(n, wire, now);
     }
 
-    /// The driver looks: what changed before is seen now.
-    pub(crate) fn looked(&mut self) {
-        self.dirty = false;
+    /// True if there is room again for those who wait.
+    pub(crate) fn is_relieved(&self) -> bool {
+        self.relieved
+    }
+
+    /// Takes in what a batch collected.
+    fn collect(&mut self, mut collected: Collected) {
+        if !collected.frames.is_empty() {
+            self.offer_spare();
+        }
+        if self.link.sender.collect(&mut collected.frames) {
+            (self.dirty, self.relieved) = (true, true);
+        }
+        self.messages_sent += collected.messages;
+        batch::give(collected.frames);
+    }
+
+    /// Saves the next message an allocation, if it leaves at once.
+    fn offer_spare(&mut self) {
+        let sender = &mut self.link.sender;
+        if sender.outbox().wants_spare()
+            && sender.is_flowing()
+            && let Some(spare) = pool::take_spare()
+        {
+            sender.outbox().offer(spare);
+        }
     }
 
     /// Those who wait for room or for the end, to be woken without the lock.
     pub(crate) fn take_waiting(&mut self) -> Waiting {
+        self.relieved = false;
         Waiting(
             self.rare.as_mut().map(|rare| core::mem::take(&mut rare.waiting)).unwrap_or_default(),
         )

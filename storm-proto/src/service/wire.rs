@@ -108,6 +108,7 @@ impl<T: Transport> Wire<T> {
             if self.reads >= READS {
                 self.reads = 0;
                 cx.waker().wake_by_ref();
+                shared.fall_asleep(cx.waker(), true);
                 return Poll::Pending;
             }
             if !self.end_of_stream {
@@ -295,8 +296,7 @@ impl<T: Transport> Wire<T> {
     fn look(&mut self, shared: &Shared, wrote: Option<usize>) -> Look {
         let (bytes, messages) =
             (core::mem::take(&mut self.bytes), core::mem::take(&mut self.messages));
-        let mut inner = shared.lock();
-        inner.looked();
+        let mut inner = shared.look();
         if bytes > 0 {
             inner.link.received(bytes);
             shared.count_received(bytes, messages);
@@ -304,16 +304,14 @@ impl<T: Transport> Wire<T> {
         if messages > 0 {
             inner.link.message(self.now);
         }
-        let mut waiting = None;
         if let Some(n) = wrote {
-            inner.count_sent(n);
-            if inner.link.wrote(n, &self.outbox, self.now) {
-                waiting = Some(inner.take_waiting());
-            }
+            inner.wrote(n, &self.outbox, self.now);
         }
+        let waiting = inner.is_relieved().then(|| inner.take_waiting());
         inner.link.sender.take(&mut self.outbox);
         shared.publish(&inner);
         let look = Look { step: inner.link.step(), deadline: inner.link.poll_timeout() };
+        shared.begin_batch(&mut inner);
         drop(inner);
         if let Some(waiting) = waiting {
             waiting.wake();
