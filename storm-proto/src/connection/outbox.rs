@@ -282,11 +282,6 @@ impl Queue {
     }
 
     fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.queued == 0 {
-            write(&mut self.tail);
-            self.queued = self.tail.len();
-            return;
-        }
         if let Some(frame) = self.replaceable(kind) {
             let before = frame.len();
             frame.clear();
@@ -324,7 +319,7 @@ impl Queue {
     }
 
     /// Makes the next frame border a chunk border; returns the index of the chunk
-    /// behind it. Only called while bytes are queued and the tail is closed.
+    /// behind it. Only called while the tail is closed.
     fn cut_at_border(&mut self) -> usize {
         let sent = self.head_sent;
         let (frames, border) = match self.chunks.front() {
@@ -458,6 +453,17 @@ mod tests {
             };
             assert_eq!(drain(&mut outbox), expected.concat()[sent..], "{sent} bytes were sent");
         }
+    }
+
+    #[test]
+    fn pongs_leave_in_the_order_of_their_pings() {
+        let mut outbox = Outbox::new();
+        let mut expected = Vec::new();
+        for payload in 0..10 {
+            pong(&mut outbox, &[payload]);
+            expected.extend(frame(OpCode::Pong, &[payload]));
+        }
+        assert_eq!(drain(&mut outbox), expected);
     }
 
     #[test]
