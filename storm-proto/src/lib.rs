@@ -37,6 +37,7 @@ pub use message::{Kind, Message, OwnedMessage};
 pub use random::Random;
 pub use time::Instant;
 pub use timer::Timer;
+pub use websocket::WebSocket;
 pub use websocket::frame::close::CloseFrame;
 pub use websocket::frame::close_code::CloseCode;
 pub use websocket::prepared::Prepared;

@@ -160,10 +160,16 @@ impl Connection {
     /// most half the limit is never refused.
     pub fn receive(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) {
         self.link.received(input.len());
-        if !self.open(input, now, app) {
-            return;
+        if !self.is_opened() {
+            if self.link.reason().is_none() {
+                self.open(input, now, app);
+            }
+            if self.link.reason().is_some() {
+                // Refused, or closed before it was open: what follows is not looked at.
+                *input = &mut [];
+            }
         }
-        while !self.link.sender.is_above_low_mark() {
+        while self.is_opened() && !self.link.sender.is_above_low_mark() {
             let Some(event) = self.receiver.next(input) else { break };
             match event {
                 Event::Message(message) if self.link.is_open() => {
@@ -175,48 +181,38 @@ impl Connection {
         }
     }
 
-    /// Goes through the opening; true once it is done.
-    fn open(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) -> bool {
-        if !matches!(self.opening, Opening::Done(_)) && self.link.reason().is_some() {
-            *input = &mut [];
-        }
-        let mut head: &[u8] = input;
+    /// Takes the bytes of the opening from the input and acts on them.
+    fn open(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) {
+        let mut rest: &[u8] = input;
         let accepted = match &mut self.opening {
-            Opening::Done(_) => return true,
-            Opening::Server(handshake) => match handshake.receive(&mut head) {
-                None => None,
-                Some(request) => {
-                    let answer = match request {
-                        Ok(request) => request.answer(app.request(&request)),
-                        Err(refusal) => Answer::closing(&refusal, ""),
-                    };
-                    self.link.queue_opening([answer.head, answer.body], &mut self.wire);
-                    match answer.accepted {
-                        Some(_) => Some(None),
-                        None => {
-                            self.link.refuse(now);
-                            None
-                        }
-                    }
-                }
-            },
-            Opening::Client(handshake) => match handshake.receive(&mut head) {
-                None => None,
-                Some(Ok(accepted)) => Some(Some(accepted)),
-                Some(Err(error)) => {
+            Opening::Done(_) => return,
+            Opening::Server(handshake) => handshake.receive(&mut rest).and_then(|request| {
+                let answer = match request {
+                    Ok(request) => request.answer(app.request(&request)),
+                    Err(refusal) => Answer::closing(&refusal, ""),
+                };
+                self.link.queue_opening([answer.head, answer.body], &mut self.wire);
+                answer.accepted.map(|_| None).ok_or_else(|| self.link.refuse(now)).ok()
+            }),
+            Opening::Client(handshake) => handshake.receive(&mut rest).and_then(|answer| {
+                let failed = |error| {
                     self.failure = Some(error);
                     self.link.refuse(now);
-                    None
-                }
-            },
+                };
+                answer.map(Some).map_err(failed).ok()
+            }),
         };
-        let consumed = input.len() - head.len();
+        let consumed = input.len() - rest.len();
         *input = &mut core::mem::take(input)[consumed..];
-        let Some(accepted) = accepted else { return false };
-        self.opening = Opening::Done(accepted);
-        self.link.opened(now);
-        app.opened(&mut self.link.sender);
-        true
+        if let Some(accepted) = accepted {
+            self.opening = Opening::Done(accepted);
+            self.link.opened(now);
+            app.opened(&mut self.link.sender);
+        }
+    }
+
+    fn is_opened(&self) -> bool {
+        matches!(self.opening, Opening::Done(_))
     }
 
     /// The peer's stream ended.
@@ -236,7 +232,7 @@ impl Connection {
     /// Takes the queued messages over and shows the bytes to write, for one vectored write.
     pub fn output(&mut self) -> impl Iterator<Item = &[u8]> {
         // RFC 6455 section 4.1: nothing of what is queued leaves before the opening is done.
-        if let Opening::Done(_) = self.opening {
+        if self.is_opened() {
             self.link.sender.take(&mut self.wire);
         }
         self.wire.chunks()
