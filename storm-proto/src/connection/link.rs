@@ -171,6 +171,9 @@ impl Link {
         let mut reason = DisconnectReason::new(Side::Remote, cause);
         reason.clean = self.role.is_none();
         reason.unfinished = unfinished;
+        if self.phase == Phase::Opening {
+            reason.undelivered = self.sender.abort();
+        }
         self.sender.end();
         self.end(reason, now);
     }

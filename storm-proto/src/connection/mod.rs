@@ -289,6 +289,12 @@ impl Connection {
     /// Time has come to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.link.handle_timeout(&mut self.wire, now);
+        if let (true, Opening::Client(handshake)) = (self.link.is_finished(), &mut self.opening)
+            && handshake.is_refused()
+        {
+            // The status is known, although its body did not come in time.
+            self.failure.get_or_insert_with(|| handshake.end_of_stream());
+        }
     }
 
     /// True while messages are delivered and accepted.

@@ -18,6 +18,7 @@ use super::options::SocketOptions;
 use super::runtime::{Ends, Runtime};
 use super::session::{Identity, Session};
 use super::wire::Wire;
+use crate::Instant;
 use crate::client::uri::{Uri, UriError};
 use crate::connection::flow::WaterMarks;
 use crate::connection::link::Link;
@@ -188,9 +189,10 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     /// Dropping the future before it is ready closes the socket.
     pub async fn connect(self) -> Result<Session, ConnectError> {
         let timeout = self.connect_timeout;
+        let deadline = R::now() + timeout;
         let late = self.runtime.clone();
-        let mut late = pin!(late.sleep_until(R::now() + timeout));
-        let mut connected = pin!(self.connect_without_deadline());
+        let mut late = pin!(late.sleep_until(deadline));
+        let mut connected = pin!(self.connect_until(deadline));
         poll_fn(|cx| match (connected.as_mut().poll(cx), late.as_mut().poll(cx)) {
             (Poll::Ready(result), _) => Poll::Ready(result),
             (_, Poll::Ready(())) => Poll::Ready(Err(ConnectError::Timeout(timeout))),
@@ -199,7 +201,9 @@ impl<R: Runtime, H: Handler> Client<R, H> {
         .await
     }
 
-    async fn connect_without_deadline(self) -> Result<Session, ConnectError> {
+    /// Connects. The handshake keeps the deadline itself, so that a refusal whose body comes
+    /// too slowly is told as one.
+    async fn connect_until(self, deadline: Instant) -> Result<Session, ConnectError> {
         let uri: Uri = self.address.parse().map_err(ConnectError::Uri)?;
         if uri.scheme().is_secure() {
             return Err(ConnectError::NoTls);
@@ -207,14 +211,14 @@ impl<R: Runtime, H: Handler> Client<R, H> {
         let prepared = self.prepare(&uri)?;
         let connected = self.runtime.connect(uri.host(), uri.port(), &self.socket).await;
         let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
-        let (session, receiver, handshake) = self.session(prepared, ends);
+        let (session, receiver, handshake) = self.session(prepared, ends, deadline);
         let guard = Guard { session: session.clone(), permit: None };
-        let mut wire = Wire::new(transport, R::now);
+        let mut wire = Wire::new(transport, R::now, self.options.marks.limit());
         match handshake {
             None => session.shared().open(None, Extensions::new()),
             Some((handshake, request)) => {
                 let opened = open_client(&mut wire, &session, handshake, request).await;
-                opened.map_err(ConnectError::Handshake)?;
+                opened.map_err(|error| self.failed(error, R::now() >= deadline))?;
             }
         }
         self.runtime.spawn(drive(Driver {
@@ -225,6 +229,13 @@ impl<R: Runtime, H: Handler> Client<R, H> {
             expects_request: false,
         }));
         Ok(session)
+    }
+
+    fn failed(&self, error: HandshakeError, late: bool) -> ConnectError {
+        match error {
+            HandshakeError::EndOfStream if late => ConnectError::Timeout(self.connect_timeout),
+            error => ConnectError::Handshake(error),
+        }
     }
 
     /// What can fail before a socket is opened.
@@ -243,8 +254,15 @@ impl<R: Runtime, H: Handler> Client<R, H> {
         Ok(Some((handshake, request, random)))
     }
 
-    fn session(&self, prepared: Prepared, ends: Ends) -> (Session, Receiver, Handshake) {
-        let options = Arc::new(self.options.clone());
+    fn session(
+        &self,
+        prepared: Prepared,
+        ends: Ends,
+        deadline: Instant,
+    ) -> (Session, Receiver, Handshake) {
+        let mut options = self.options.clone();
+        options.timeouts.handshake = deadline - R::now();
+        let options = Arc::new(options);
         let (role, sender, receiver, handshake) = match prepared {
             Some((handshake, request, random)) => (
                 Some(Role::Client),

@@ -14,6 +14,7 @@ use core::pin::pin;
 use std::boxed::Box;
 use std::sync::Arc;
 
+use super::batch;
 use super::handler::Handler;
 use super::opening;
 use super::registry::Permit;
@@ -85,9 +86,8 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             loop {
                 // Room for an answer as large as all that is here: asked before the message
                 // is taken out, so that none is carried across the wait.
-                let queued = shared.queued();
-                if queued >= FLUSH {
-                    let size = bytes.len() + receiver.assembled();
+                let (queued, size) = (shared.queued(), bytes.len() + receiver.assembled());
+                if queued >= FLUSH || queued + batch::ROOM + size > wire.limit() {
                     if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
                         over = true;
                         break;

@@ -16,7 +16,7 @@ use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 use crate::websocket::handshake::request::Answer;
 use crate::websocket::handshake::{
-    ClientHandshake, Decision, HandshakeError, Request, ServerHandshake,
+    ClientHandshake, Decision, HandshakeError, Request, Response, ServerHandshake,
 };
 
 /// Goes through a server's opening handshake.
@@ -54,9 +54,7 @@ async fn open<T: Transport, H: Handler>(
             Err(refusal) => Answer::closing(&refusal, ""),
         };
         if let Some(error) = answer.error {
-            let error = Error::Local(LocalError::Answer(error));
-            let report = pin!(handler.on_error(None, &error));
-            call(wire, session, report).await.ok()?;
+            report(wire, session, handler, Error::Local(LocalError::Answer(error))).await?;
         }
         wire.queue_opening(shared, [answer.head, answer.body]);
         match answer.accepted {
@@ -84,7 +82,24 @@ async fn decide<T: Transport, H: Handler>(
     match call(wire, session, decision).await {
         Ok(decision) => Some(decision),
         Err(Cut::Over) => None,
-        Err(Cut::Panicked) => Some(Decision::respond(500).into()),
+        Err(Cut::Panicked) => {
+            report(wire, session, handler, Error::Local(LocalError::HandlerPanicked)).await?;
+            Some(Response::new(500).body("the server could not answer\n").into())
+        }
+    }
+}
+
+/// Tells the application of a failure before there is a session.
+async fn report<T: Transport, H: Handler>(
+    wire: &mut Wire<T>,
+    session: &Session,
+    handler: &H,
+    error: Error,
+) -> Option<()> {
+    let told = pin!(handler.on_error(None, &error));
+    match call(wire, session, told).await {
+        Ok(()) | Err(Cut::Panicked) => Some(()),
+        Err(Cut::Over) => None,
     }
 }
 

@@ -429,7 +429,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
         }
         self.registry.insert(session.clone());
         self.runtime.spawn(drive(Driver {
-            wire: Wire::new(transport, R::now),
+            wire: Wire::new(transport, R::now, options.marks.limit()),
             receiver,
             handler: self.handler.clone(),
             guard: Guard { session, permit: Some(permit) },

@@ -379,7 +379,7 @@ impl Shared {
 
     /// The lock, after the batch of this thread's turn has joined the outbox: what is queued
     /// now comes behind it.
-    fn lock_in_order(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock_in_order(&self) -> MutexGuard<'_, Inner> {
         let collected = batch::close(self.owner());
         let mut inner = self.lock();
         if let Some(collected) = collected {

@@ -27,6 +27,9 @@ const CHUNKS: usize = 16;
 /// Reads in a row before others get their turn.
 const READS: u32 = 32;
 
+/// The least that is read at once, however little the outbox may hold.
+const MIN_READ: usize = 1 << 10;
+
 pub(crate) struct Wire<T> {
     transport: T,
     /// Bytes taken from the session's outbox.
@@ -34,6 +37,8 @@ pub(crate) struct Wire<T> {
     /// What the transport's timer is armed for.
     armed: Instant,
     clock: fn() -> Instant,
+    /// The limit of the session's outbox in bytes.
+    limit: usize,
     /// The time at the start of this turn.
     now: Instant,
     /// Received since the link was told.
@@ -70,12 +75,13 @@ struct Look {
 }
 
 impl<T: Transport> Wire<T> {
-    pub(crate) fn new(transport: T, clock: fn() -> Instant) -> Wire<T> {
+    pub(crate) fn new(transport: T, clock: fn() -> Instant, limit: usize) -> Wire<T> {
         Wire {
             transport,
             outbox: Outbox::new(),
             armed: Instant::NEVER,
             clock,
+            limit,
             now: clock(),
             bytes: 0,
             messages: 0,
@@ -172,7 +178,7 @@ impl<T: Transport> Wire<T> {
                 return Poll::Ready(false);
             }
             let room = {
-                let mut inner = shared.lock();
+                let mut inner = shared.lock_in_order();
                 let sender = &inner.link.sender;
                 let room = sender.has_room(len) && !sender.is_backpressured();
                 if !room {
@@ -212,6 +218,10 @@ impl<T: Transport> Wire<T> {
     /// Queues bytes of the opening.
     pub(crate) fn queue_opening<const N: usize>(&mut self, shared: &Shared, parts: [Bytes; N]) {
         shared.lock().link.queue_opening(parts, &mut self.outbox);
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -332,7 +342,10 @@ impl<T: Transport> Wire<T> {
             return Poll::Ready(Ok(Input { scratch: None, len }));
         }
         let mut scratch = Scratch::take(self.bulk);
-        match self.transport.poll_read(cx, scratch.room()) {
+        let room = scratch.room();
+        // Answers to all of it shall fit beside as much that waits already.
+        let most = (self.limit / 2).max(MIN_READ).min(room.len());
+        match self.transport.poll_read(cx, &mut room[..most]) {
             Poll::Ready(Ok(len)) => {
                 self.bulk = len >= pool::SCRATCH;
                 Poll::Ready(Ok(Input { scratch: Some(scratch), len }))

@@ -230,7 +230,13 @@ impl ClientHandshake {
         }
     }
 
-    /// The stream ended: what the handshake makes of it.
+    /// True once the head of a refusal has arrived; its body may still be on the way.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// The stream ended, or time is up: what the handshake makes of it.
     pub fn end_of_stream(&mut self) -> HandshakeError {
         match self.refusal.take() {
             Some(refusal) => refusal.finish(),

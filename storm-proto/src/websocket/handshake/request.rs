@@ -100,18 +100,29 @@ impl Request {
     /// Checks a parsed head; refuses with the answer that says why.
     pub(crate) fn check(head: RequestHead) -> Result<Request, Response> {
         let RequestHead { method, target, minor, headers } = head;
-        check_method(headers.str(&method), wants_websocket(&headers))?;
-        let resource = resource(&headers, &target)?;
-        check_host(&headers, minor)?;
-        // Section 4.2.1 wants HTTP/1.1; RFC 9110 section 7.8 ignores Upgrade before it.
-        let accept_key = if minor > 0 && wants_websocket(&headers) {
-            Some(check_upgrade(&headers)?)
-        } else {
-            check_no_body(&headers)?;
-            None
-        };
-        Ok(Request { method, resource, headers, accept_key })
+        match check_rules(&method, &target, minor, &headers) {
+            Ok((resource, accept_key)) => Ok(Request { method, resource, headers, accept_key }),
+            Err(refusal) => Err(refusal.answering(headers.str(&method))),
+        }
     }
+}
+
+/// Goes through the rules; returns the resource, and the accept key of an upgrade.
+fn check_rules(
+    method: &Range<u32>,
+    target: &Range<u32>,
+    minor: u8,
+    headers: &Headers,
+) -> Result<(Range<u32>, Option<String>), Response> {
+    check_method(headers.str(method), wants_websocket(headers))?;
+    let resource = resource(headers, target)?;
+    check_host(headers, minor)?;
+    // Section 4.2.1 wants HTTP/1.1; RFC 9110 section 7.8 ignores Upgrade before it.
+    if minor > 0 && wants_websocket(headers) {
+        return Ok((resource, Some(check_upgrade(headers)?)));
+    }
+    check_no_body(headers)?;
+    Ok((resource, None))
 }
 
 /// Why an upgrade could not be accepted as the application wanted.
@@ -190,8 +201,12 @@ fn resource(headers: &Headers, target: &Range<u32>) -> Result<Range<u32>, Respon
         .find(|scheme| bytes.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
         .ok_or_else(bad)?
         .len();
-    let path = bytes[authority..].iter().position(|&byte| byte == b'/').ok_or_else(bad)?;
-    Ok(target.start + (authority + path) as u32..target.end)
+    let len = bytes[authority..].iter().position(|byte| b"/?".contains(byte)).ok_or_else(bad)?;
+    let path = authority + len;
+    if bytes[path] != b'/' || !is_host(&bytes[authority..path]) {
+        return Err(bad());
+    }
+    Ok(target.start + path as u32..target.end)
 }
 
 /// RFC 9112 section 3.2: exactly one valid Host in HTTP/1.1.
@@ -206,20 +221,17 @@ fn check_host(headers: &Headers, minor: u8) -> Result<(), Response> {
 
 /// A host name or address with an optional port (RFC 3986 section 3.2.2), not empty.
 pub(crate) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.split_first() {
-        Some((b'[', _)) => match value.iter().position(|&byte| byte == b']') {
-            Some(end) => (&value[1..end], &value[end + 1..]),
-            None => return false,
-        },
-        _ => value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len())),
-    };
-    let in_brackets = value.starts_with(b"[");
-    let host_is_valid = !host.is_empty()
-        && host.iter().all(|&byte| match byte {
-            b':' => in_brackets,
-            _ => byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte),
-        });
-    host_is_valid && is_port(port)
+    if let Some(rest) = value.strip_prefix(b"[") {
+        let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
+        let address = core::str::from_utf8(&rest[..end]).ok();
+        let address = address.and_then(|text| text.parse::<core::net::Ipv6Addr>().ok());
+        return address.is_some() && is_port(&rest[end + 1..]);
+    }
+    let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+    let (host, port) = value.split_at(end);
+    let is_host_char =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    !host.is_empty() && host.iter().all(is_host_char) && is_port(port)
 }
 
 /// Nothing, or a colon and a number of a port.

@@ -80,13 +80,16 @@ pub struct Response {
     status: u16,
     headers: HeaderList,
     body: Bytes,
+    /// It answers a HEAD request.
+    head_only: bool,
 }
 
 impl Response {
     /// An answer with this status, at least 200, and an empty body.
     pub fn new(status: u16) -> Response {
         let status = if (200..1000).contains(&status) { status } else { 500 };
-        Response { status, headers: HeaderList::default(), body: Bytes::new() }
+        let (headers, body) = (HeaderList::default(), Bytes::new());
+        Response { status, headers, body, head_only: false }
     }
 
     /// A page: status 200, `text/html`.
@@ -119,6 +122,11 @@ impl Response {
         Response::new(status).body(problem)
     }
 
+    /// As it is, for a request with this method.
+    pub(crate) fn answering(self, method: &str) -> Response {
+        Response { head_only: method == "HEAD", ..self }
+    }
+
     /// Head and body as they go on the wire; `head_only` for a HEAD request.
     ///
     /// # Errors
@@ -135,7 +143,7 @@ impl Response {
             "Content-Length: {}\r\nConnection: {connection}\r\n\r\n",
             self.body.len()
         ));
-        let body = if head_only { Bytes::new() } else { self.body.clone() };
+        let body = if head_only || self.head_only { Bytes::new() } else { self.body.clone() };
         Ok((Bytes::from(head), body))
     }
 }

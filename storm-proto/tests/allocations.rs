@@ -1,0 +1,176 @@
+//! What a connection costs in memory, counted by the allocator.
+//!
+//! One test, so that nothing else allocates while it counts.
+
+mod pair;
+
+use std::alloc::System;
+use std::sync::Arc;
+
+use pair::quiet;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use storm_proto::framing::Delimiter;
+use storm_proto::websocket::{Limits, Role};
+use storm_proto::{
+    Connection, Event, Instant, Message, Outbox, Random, Receiver, Sender, Spare, WaterMarks,
+};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Allocations and reallocations that `run` makes.
+fn allocations(run: impl FnOnce()) -> usize {
+    let region = Region::new(ALLOCATOR);
+    run();
+    let change = region.change();
+    change.allocations + change.reallocations
+}
+
+#[test]
+fn memory_is_owned_by_those_who_use_it() {
+    an_idle_connection_owns_nothing_beyond_its_fixed_state();
+    an_established_echo_allocates_nothing_per_message();
+    a_framed_echo_allocates_nothing_per_message();
+    a_message_that_is_cut_leaves_nothing_behind();
+    an_announced_length_costs_nothing();
+    a_large_message_costs_a_fixed_few_allocations();
+}
+
+fn an_idle_connection_owns_nothing_beyond_its_fixed_state() {
+    println!("{} bytes: a connection by hand", size_of::<Connection>());
+    println!(
+        "{} bytes: a receiver, {} bytes: a sender",
+        size_of::<Receiver>(),
+        size_of::<Sender>()
+    );
+    assert!(size_of::<Connection>() <= 640);
+    assert!(size_of::<Receiver>() + size_of::<Sender>() <= 256);
+
+    let options = Arc::new(quiet());
+    let mut request =
+        *b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut frames = batch(10);
+    let mut echo = |sender: &mut Sender, message: Message<'_>| sender.send(message).unwrap();
+    let now = Instant::ZERO;
+    let region = Region::new(ALLOCATOR);
+    let mut server = Connection::server(options, now);
+    assert_eq!(region.change().allocations, 0, "a new connection");
+    for bytes in [&mut request[..], &mut frames[..]] {
+        server.receive(&mut &mut *bytes, now, &mut echo);
+        let len = server.output().map(<[u8]>::len).sum();
+        drop(server.written(len, now));
+    }
+    assert!(server.is_open());
+    let change = region.change();
+    assert_eq!(change.bytes_allocated, change.bytes_deallocated, "an idle one");
+}
+
+/// A batch of masked frames with 32 bytes each.
+fn batch(count: usize) -> Vec<u8> {
+    let mut client = Sender::websocket_client(Random::from_seed(3), WaterMarks::default());
+    let mut wire = Outbox::new();
+    for at in 0..count {
+        let payload = [at as u8; 32];
+        if at % 2 == 0 {
+            client.send(&payload)
+        } else {
+            client.send("32 bytes of text, to be checked.")
+        }
+        .unwrap();
+    }
+    client.take(&mut wire);
+    wire.chunks().collect::<Vec<_>>().concat()
+}
+
+fn an_established_echo_allocates_nothing_per_message() {
+    let bytes = batch(100);
+    let mut scratch = bytes.clone();
+    let mut receiver = Receiver::websocket(Role::Server, Limits::new());
+    let mut sender = Sender::websocket_server(WaterMarks::default());
+    let mut wire = Outbox::new();
+    let mut echoed = 0;
+    let mut turn = |spare: &mut Option<Spare>| {
+        scratch.copy_from_slice(&bytes);
+        if let Some(spare) = spare.take() {
+            sender.outbox().offer(spare);
+        }
+        let mut input = &mut scratch[..];
+        while let Some(event) = receiver.next(&mut input) {
+            let Event::Message(message) = event else { panic!("{event:?}") };
+            sender.send(message).unwrap();
+            echoed += 1;
+        }
+        sender.take(&mut wire);
+        let len = wire.len();
+        wire.advance(len);
+        sender.wrote(0);
+        *spare = wire.take_spare();
+    };
+    let mut spare = None;
+    turn(&mut spare);
+    assert_eq!(allocations(|| (0..100).for_each(|_| turn(&mut spare))), 0);
+    assert_eq!(echoed, 101 * 100);
+}
+
+fn a_framed_echo_allocates_nothing_per_message() {
+    let lines = b"a line of 32 bytes with its end.\n".repeat(100);
+    let mut scratch = lines.clone();
+    let mut connection = Connection::framed(Arc::new(Delimiter::lines()), quiet(), Instant::ZERO);
+    let mut echo = |sender: &mut Sender, message: Message<'_>| sender.send(message).unwrap();
+    let mut turn = |spare: &mut Option<Spare>| {
+        scratch.copy_from_slice(&lines);
+        if let Some(spare) = spare.take() {
+            connection.offer(spare);
+        }
+        connection.receive(&mut &mut scratch[..], Instant::ZERO, &mut echo);
+        let len = connection.output().map(<[u8]>::len).sum();
+        *spare = connection.written(len, Instant::ZERO);
+    };
+    let mut spare = None;
+    turn(&mut spare);
+    assert_eq!(allocations(|| (0..100).for_each(|_| turn(&mut spare))), 0);
+}
+
+fn a_message_that_is_cut_leaves_nothing_behind() {
+    let mut bytes = batch(1);
+    let (head, tail) = bytes.split_at_mut(20);
+    let region = Region::new(ALLOCATOR);
+    let mut receiver = Receiver::websocket(Role::Server, Limits::new());
+    assert!(receiver.next(&mut &mut *head).is_none());
+    let held = region.change().bytes_allocated;
+    assert!((1..=64).contains(&held), "it holds what was received, {held} bytes");
+    assert!(receiver.next(&mut &mut *tail).is_some());
+    assert!(receiver.next(&mut &mut [][..]).is_none());
+    let change = region.change();
+    assert_eq!(change.bytes_allocated, change.bytes_deallocated);
+}
+
+fn an_announced_length_costs_nothing() {
+    let limits = Limits::new();
+    let mut receiver = Receiver::websocket(Role::Server, limits);
+    let mut header = [0x82, 0xFF, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
+    assert_eq!(allocations(|| assert!(receiver.next(&mut &mut header[..]).is_none())), 0);
+    assert!(receiver.direct().is_none());
+}
+
+fn a_large_message_costs_a_fixed_few_allocations() {
+    const LEN: usize = 64 << 10;
+    let mut client = Sender::websocket_client(Random::from_seed(3), WaterMarks::default());
+    let mut wire = Outbox::new();
+    client.send(&vec![7; LEN]).unwrap();
+    client.take(&mut wire);
+    let mut bytes = wire.chunks().collect::<Vec<_>>().concat();
+    let (head, tail) = bytes.split_at_mut(40_000);
+    let mut receiver = Receiver::websocket(Role::Server, Limits::new());
+    let mut sender = Sender::websocket_server(WaterMarks::default());
+    let count = allocations(|| {
+        assert!(receiver.next(&mut &mut *head).is_none());
+        let room = receiver.direct().unwrap();
+        room.copy_from_slice(tail);
+        receiver.direct_filled(tail.len());
+        let Some(Event::Message(message)) = receiver.next(&mut &mut [][..]) else { panic!() };
+        sender.send(message).unwrap();
+    });
+    assert!(count <= 8, "{count} allocations");
+}
