@@ -1,0 +1,63 @@
+//! The scenarios, written once and run on every runtime over real sockets.
+//!
+//! Each is a blocking script: the peer is a plain socket of the standard library, and what
+//! happens on Storm's side comes over a channel. Nothing sleeps; every wait has a limit.
+
+mod scenarios {
+    pub(crate) mod client;
+    pub(crate) mod harness;
+    pub(crate) mod raw;
+    pub(crate) mod server;
+}
+
+/// Makes one test of each scenario for a runtime.
+macro_rules! instantiate {
+    ($harness:ty: $($module:ident { $($scenario:ident),* $(,)? })*) => {
+        $($(
+            #[test]
+            fn $scenario() {
+                crate::scenarios::$module::$scenario::<$harness>();
+            }
+        )*)*
+    };
+}
+
+/// Every scenario, for one runtime.
+macro_rules! all_scenarios {
+    ($harness:ty) => {
+        instantiate! { $harness:
+            server {
+                every_kind_and_size_of_message_comes_back,
+                events_come_in_order,
+                plain_streams_carry_bytes_lines_and_lengths,
+                a_half_closed_peer_gets_all_its_answers,
+                an_abort_is_a_reset,
+                a_reset_by_the_peer_is_a_transport_error,
+                a_page_is_served_beside_the_websocket,
+                a_stop_says_goodbye_and_is_the_end,
+                a_stop_does_not_wait_for_a_peer_that_does_not,
+                a_stop_does_not_wait_for_a_handler_that_never_returns,
+                connections_over_the_limit_are_closed_at_once,
+                a_panic_in_a_handler_ends_its_session_only,
+                a_peer_that_does_not_read_bounds_the_memory,
+                eight_threads_send_to_one_session_and_nothing_mixes,
+                an_ipv4_peer_reaches_a_dual_stack_server,
+                an_address_in_use_is_an_error,
+            }
+            client {
+                a_client_opens_talks_and_closes_cleanly,
+                a_client_is_told_why_it_was_refused,
+                a_client_that_cannot_connect_is_told_at_once,
+                a_silent_server_costs_no_more_than_the_deadline,
+                a_server_that_vanishes_is_lost,
+                a_dropped_connect_closes_the_socket,
+                a_client_and_a_server_of_this_runtime_echo,
+                a_plain_client_talks_lines,
+            }
+        }
+    };
+}
+
+mod tokio {
+    all_scenarios!(crate::scenarios::harness::OnTokio);
+}

@@ -1,0 +1,156 @@
+//! Storm is the client.
+
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use storm_proto::framing::Delimiter;
+use storm_proto::service::{Client, ConnectError, State};
+use storm_proto::websocket::handshake::HandshakeError;
+use storm_proto::{Cause, SendError, Side};
+
+use super::harness::{Harness, PATIENCE, Seen, teller};
+use super::raw::{Raw, frame};
+
+fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/path", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+pub(crate) fn a_client_opens_talks_and_closes_cleanly<H: Harness>() {
+    let (listener, url) = listen();
+    let serving = std::thread::spawn(move || {
+        let mut server = Raw::accept(&listener);
+        let request = server.serve_websocket();
+        assert!(request.starts_with("GET /path HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("Authorization: Bearer x\r\n"), "{request}");
+        assert_eq!(server.frame(), (0x81, b"hello".to_vec()));
+        server.send(&frame(0x82, 0, b"answer"));
+        assert_eq!(server.frame(), (0x82, b"answer".to_vec()));
+        assert_eq!(server.frame(), (0x88, b"\x03\xe8".to_vec()));
+        server.send(&frame(0x88, 0, b"\x03\xe8"));
+        server.end();
+        server.rest()
+    });
+    let (handler, told) = teller();
+    let client = Client::<H::Runtime>::new(&url).header("Authorization", "Bearer x");
+    let session = H::connect(client.handler(handler)).unwrap();
+    assert_eq!(told.connected(), session);
+    session.send("hello").unwrap();
+    assert!(matches!(told.next(), Seen::Message(_, message) if message.as_bytes() == b"answer"));
+    session.close();
+    let reason = H::block_on(session.closed());
+    assert_eq!((reason.side, reason.cause, reason.clean), (Side::Local, Cause::Closed, true));
+    assert_eq!(session.state(), State::Closed);
+    assert_eq!(session.send("late"), Err(SendError::Closed));
+    assert!(serving.join().unwrap().is_empty());
+}
+
+pub(crate) fn a_client_is_told_why_it_was_refused<H: Harness>() {
+    let (listener, url) = listen();
+    let serving = std::thread::spawn(move || {
+        let mut server = Raw::accept(&listener);
+        server.head();
+        server.send(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 6\r\n\r\nno key");
+        server.rest()
+    });
+    let error = H::connect(Client::<H::Runtime>::new(&url)).unwrap_err();
+    assert_eq!(error.status(), Some(401));
+    let ConnectError::Handshake(HandshakeError::Refused(refusal)) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(refusal.body, b"no key"[..]);
+    assert_eq!(refusal.headers.get_str("www-authenticate"), Some("Bearer"));
+    assert!(serving.join().unwrap().is_empty(), "the socket is closed");
+}
+
+pub(crate) fn a_client_that_cannot_connect_is_told_at_once<H: Harness>() {
+    let (listener, url) = listen();
+    drop(listener);
+    let error = H::connect(Client::<H::Runtime>::new(&url)).unwrap_err();
+    assert!(matches!(error, ConnectError::Transport(_)), "{error}");
+    let error = H::connect(Client::<H::Runtime>::new("ws://no such host")).unwrap_err();
+    assert!(matches!(error, ConnectError::Uri(_)), "{error}");
+}
+
+pub(crate) fn a_silent_server_costs_no_more_than_the_deadline<H: Harness>() {
+    let (listener, url) = listen();
+    let client = Client::<H::Runtime>::new(&url).connect_timeout(Duration::from_millis(50));
+    let start = Instant::now();
+    let error = H::connect(client).unwrap_err();
+    assert!(matches!(error, ConnectError::Timeout(_)), "{error}");
+    assert!(start.elapsed() < PATIENCE);
+    let mut server = Raw::accept(&listener);
+    server.head();
+    assert!(server.rest().is_empty(), "the socket is closed");
+}
+
+pub(crate) fn a_server_that_vanishes_is_lost<H: Harness>() {
+    let (listener, url) = listen();
+    let (vanish, vanishing) = channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let mut server = Raw::accept(&listener);
+        server.serve_websocket();
+        vanishing.recv().unwrap();
+    });
+    let (handler, told) = teller();
+    let session = H::connect(Client::<H::Runtime>::new(&url).handler(handler)).unwrap();
+    assert_eq!(session.state(), State::Open);
+    vanish.send(()).unwrap();
+    serving.join().unwrap();
+    let reason = told.disconnected();
+    assert_eq!((reason.side, reason.cause, reason.clean), (Side::Remote, Cause::Lost, false));
+    assert_eq!(reason.code().get(), 1006);
+}
+
+pub(crate) fn a_dropped_connect_closes_the_socket<H: Harness>() {
+    let (listener, url) = listen();
+    H::block_on(async {
+        let mut connect = Box::pin(Client::<H::Runtime>::new(&url).connect());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(connect.as_mut().poll(&mut cx).is_pending());
+    });
+    // Whether or not a connection came about, nobody holds it open.
+    listener.set_nonblocking(true).unwrap();
+    if let Ok((stream, _)) = listener.accept() {
+        use std::io::Read;
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = Vec::new();
+        let _ = (&stream).read_to_end(&mut rest);
+    }
+}
+
+pub(crate) fn a_client_and_a_server_of_this_runtime_echo<H: Harness>() {
+    let server = H::start(H::websocket().on_message(|session, message| session.send(message)));
+    let (handler, told) = teller();
+    // The client's handler echoes as well, so the message goes round until the close.
+    let url = server.url().replace("127.0.0.1", "localhost");
+    let session = H::connect(Client::<H::Runtime>::new(url).handler(handler)).unwrap();
+    told.connected();
+    session.send("round and round").unwrap();
+    for _ in 0..1_000 {
+        assert!(matches!(told.next(), Seen::Message(_, message) if message.as_bytes().len() == 15));
+    }
+    session.close();
+    assert!(told.disconnected().clean);
+}
+
+pub(crate) fn a_plain_client_talks_lines<H: Harness>() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (handler, told) = teller();
+    let client = Client::<H::Runtime>::new(&url).framed(Delimiter::lines()).handler(handler);
+    let session = H::connect(client).unwrap();
+    let mut server = Raw::accept(&listener);
+    told.connected();
+    server.send(b"hello\n");
+    assert!(matches!(told.next(), Seen::Message(_, message) if message.as_bytes() == b"hello"));
+    assert_eq!(server.exactly(6), b"hello\n");
+    session.close();
+    assert!(server.rest().is_empty());
+    server.end();
+    let reason = told.disconnected();
+    assert_eq!((reason.side, reason.cause, reason.clean), (Side::Local, Cause::Closed, true));
+}
