@@ -2,6 +2,7 @@
 //!
 //! Each is a blocking script: the peer is a plain socket of the standard library, and what
 //! happens on Storm's side comes over a channel. Nothing sleeps; every wait has a limit.
+#![allow(clippy::unwrap_used)]
 
 mod scenarios {
     pub(crate) mod client;

@@ -1,6 +1,7 @@
 //! What a connection costs in memory, counted by the allocator.
 //!
 //! One test, so that nothing else allocates while it counts.
+#![allow(clippy::unwrap_used)]
 
 mod pair;
 

@@ -1,4 +1,5 @@
 //! The life of a connection as scripts: inputs at times, and what comes of them.
+#![allow(clippy::unwrap_used)]
 
 mod pair;
 

@@ -1,4 +1,5 @@
 //! The core names no socket, no thread, no clock, no runtime.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Servers, clients and sessions as an application sees them, in virtual time.
+#![allow(clippy::unwrap_used)]
 
 mod sim;
 

@@ -59,3 +59,23 @@ fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListene
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_is_bound_as_it_was_asked() {
+        let mut options = ListenOptions::new();
+        options.socket = SocketOptions::new().receive_buffer(50_000);
+        let listener = listen("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let socket = SockRef::from(&listener);
+        assert!(socket.reuse_address().unwrap() && socket.is_listener().unwrap());
+        assert!((50_000..=100_000).contains(&socket.recv_buffer_size().unwrap()));
+        for dual_stack in [false, true] {
+            options.dual_stack = dual_stack;
+            let listener = listen("[::]:0".parse().unwrap(), &options).unwrap();
+            assert_eq!(SockRef::from(&listener).only_v6().unwrap(), !dual_stack);
+        }
+    }
+}

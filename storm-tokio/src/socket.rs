@@ -40,3 +40,49 @@ fn tcp_keep_alive(options: &KeepAlive) -> TcpKeepalive {
     }
     keep_alive
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn connected() -> (TcpStream, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), listener)
+    }
+
+    #[test]
+    fn every_option_is_really_applied() {
+        let (stream, _listener) = connected();
+        let probes = KeepAlive::new()
+            .idle(Duration::from_secs(120))
+            .interval(Duration::from_secs(30))
+            .count(3);
+        let options = SocketOptions::new()
+            .keep_alive(Some(probes))
+            .receive_buffer(20_000)
+            .send_buffer(30_000);
+        apply(SockRef::from(&stream), &options).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(120));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        // Linux doubles what is asked for, to have room for its own bookkeeping.
+        assert!((20_000..=40_000).contains(&socket.recv_buffer_size().unwrap()));
+        assert!((30_000..=60_000).contains(&socket.send_buffer_size().unwrap()));
+    }
+
+    #[test]
+    fn options_that_are_on_by_default_can_be_turned_off() {
+        let (stream, _listener) = connected();
+        apply(SockRef::from(&stream), &SocketOptions::new()).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        apply(SockRef::from(&stream), &SocketOptions::new().nodelay(false).keep_alive(None))
+            .unwrap();
+        assert!(!socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
+    }
+}

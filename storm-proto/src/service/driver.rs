@@ -87,11 +87,11 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                 // Room for an answer as large as all that is here: asked before the message
                 // is taken out, so that none is carried across the wait.
                 let (queued, size) = (shared.queued(), bytes.len() + receiver.assembled());
-                if queued >= FLUSH || queued + batch::ROOM + size > wire.limit() {
-                    if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
-                        over = true;
-                        break;
-                    }
+                if (queued >= FLUSH || queued + batch::ROOM + size > wire.limit())
+                    && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await
+                {
+                    over = true;
+                    break;
                 }
                 let Some(event) = receiver.next(&mut bytes) else { break };
                 let message = match event {
@@ -164,4 +164,77 @@ async fn contained(call: impl Future<Output = ()>) {
         super::wire::catch(|| call.as_mut().poll(cx)).unwrap_or(core::task::Poll::Ready(()))
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use core::task::{Context, Poll};
+    use std::io::{self, IoSlice};
+
+    use super::*;
+    use crate::Instant;
+    use crate::message::Message;
+
+    struct NoTransport;
+
+    impl Transport for NoTransport {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_write(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn arm(&mut self, _: Instant) {}
+
+        fn poll_timer(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    struct Echo;
+
+    impl Handler for Echo {
+        async fn on_message(&self, session: &Session, message: Message<'_>) {
+            let _ = session.send(message);
+        }
+    }
+
+    /// Keeps a page on its future across a wait.
+    struct Hoarder;
+
+    impl Handler for Hoarder {
+        async fn on_message(&self, session: &Session, message: Message<'_>) {
+            let page = [message.len() as u8; 4096];
+            core::future::ready(()).await;
+            let _ = session.send(&page);
+        }
+    }
+
+    /// The size of what `drive` returns for a handler; nothing is run.
+    fn size<H: Handler, F>(_: fn(Driver<NoTransport, H>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_an_idle_session_costs_is_its_driver_and_the_future_of_its_handler() {
+        let (echo, hoarder) = (
+            size::<Echo, _>(drive::<NoTransport, Echo>),
+            size::<Hoarder, _>(drive::<NoTransport, Hoarder>),
+        );
+        std::println!("{echo} bytes with an echo, {hoarder} with a page across a wait");
+        assert!(echo <= 560, "{echo} bytes");
+        assert!(hoarder >= echo + 4000, "as the documentation of Handler warns");
+    }
 }

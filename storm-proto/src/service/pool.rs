@@ -32,6 +32,9 @@ std::thread_local! {
         const { RefCell::new(Pool { scratch: Vec::new(), bulk: Vec::new(), outbox: Vec::new() }) };
 }
 
+/// Scratch stays in its box while it goes around: what an idle connection has of it is a
+/// pointer.
+#[allow(clippy::vec_box)]
 struct Pool {
     scratch: Vec<Box<Scratch>>,
     bulk: Vec<Box<Scratch>>,
@@ -84,6 +87,7 @@ impl Scratch {
 }
 
 impl Pool {
+    #[allow(clippy::vec_box)]
     fn kept(&mut self, bulk: bool) -> &mut Vec<Box<Scratch>> {
         if bulk { &mut self.bulk } else { &mut self.scratch }
     }

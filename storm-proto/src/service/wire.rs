@@ -286,7 +286,9 @@ impl<T: Transport> Wire<T> {
                     Poll::Pending => {
                         let step = look.step;
                         look = self.look(shared, Some(0));
-                        self.outbox.shrink().map(pool::give_spare);
+                        if let Some(roomy) = self.outbox.shrink() {
+                            pool::give_spare(roomy);
+                        }
                         if look.step != step {
                             continue;
                         }
@@ -369,7 +371,9 @@ impl<T: Transport> Wire<T> {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.outbox.advance(n);
-        self.outbox.take_spare().map(pool::give_spare);
+        if let Some(spare) = self.outbox.take_spare() {
+            pool::give_spare(spare);
+        }
         Poll::Ready(Ok(n))
     }
 
@@ -424,7 +428,9 @@ impl Input {
 
     /// Gives the room back to the pool.
     pub(crate) fn give(self) {
-        self.scratch.map(Scratch::give);
+        if let Some(scratch) = self.scratch {
+            scratch.give();
+        }
     }
 }
 

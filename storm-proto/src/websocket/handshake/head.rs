@@ -55,6 +55,9 @@ pub(crate) enum HeadError {
     Version,
 }
 
+/// All bytes of a head, and how many header lines they are.
+pub(crate) type RawHead = (Box<[u8]>, usize);
+
 /// Collects a head from pieces. Each byte is looked at once.
 #[derive(Debug)]
 pub(crate) struct HeadReader {
@@ -73,12 +76,9 @@ impl HeadReader {
         HeadReader { limits, bytes: Vec::new(), line: 0, lines: 0, after_cr: false }
     }
 
-    /// Takes bytes up to the end of the head and leaves the rest in `input`. Returns
-    /// the head with the number of its header lines, or `None` if it goes on.
-    pub(crate) fn receive(
-        &mut self,
-        input: &mut &[u8],
-    ) -> Option<Result<(Box<[u8]>, usize), HeadError>> {
+    /// Takes bytes up to the end of the head and leaves the rest in `input`; `None` if the
+    /// head goes on.
+    pub(crate) fn receive(&mut self, input: &mut &[u8]) -> Option<Result<RawHead, HeadError>> {
         for (at, &byte) in input.iter().enumerate() {
             match self.step(byte) {
                 Ok(false) => {}
