@@ -205,6 +205,11 @@ fn parse_resource(scheme: Scheme, resource: &str) -> Result<String, UriError> {
     if !scheme.is_websocket() && !matches!(resource, "" | "/") {
         return Err(UriError::Path);
     }
+    // An empty query leaves no question mark behind.
+    let resource = match resource.split_once('?') {
+        Some((path, "")) => path,
+        _ => resource,
+    };
     let slash = if resource.starts_with('/') { "" } else { "/" };
     Ok(alloc::format!("{slash}{resource}"))
 }
@@ -231,6 +236,8 @@ mod tests {
         expect("wss://h:80", Scheme::Wss, "h:80", 80, "/");
         expect("ws://h?a=1", Scheme::Ws, "h", 80, "/?a=1");
         expect("ws://h/%23?x=%20", Scheme::Ws, "h", 80, "/%23?x=%20");
+        expect("ws://h?", Scheme::Ws, "h", 80, "/");
+        expect("ws://h/p?", Scheme::Ws, "h", 80, "/p");
         expect("ws://[::1]:9001/x", Scheme::Ws, "[::1]:9001", 9001, "/x");
         expect("wss://[::1]", Scheme::Wss, "[::1]", 443, "/");
         expect("tcp://127.0.0.1:5000", Scheme::Tcp, "127.0.0.1:5000", 5000, "/");

@@ -135,11 +135,11 @@ impl Link {
         }
     }
 
-    /// The receiver gave an event other than a message. `wire` is what is being written.
-    pub fn event(&mut self, event: Event<'_>, wire: &mut Outbox, now: Instant) {
+    /// The receiver gave an event other than a message.
+    pub fn event(&mut self, event: Event<'_>, now: Instant) {
         match event {
             Event::Message(_) => self.message(now),
-            Event::Ping(payload) => self.sender.pong(payload, wire),
+            Event::Ping(payload) => self.sender.pong(payload),
             Event::Pong(payload) => self.pulse.pong(payload, now),
             Event::Close { code, reason } => self.peer_closed(CloseFrame::of(code, reason), now),
             Event::Failed(error) => {
@@ -255,10 +255,10 @@ impl Link {
     }
 
     /// Time has come to `now`: acts on every deadline that passed.
-    pub fn handle_timeout(&mut self, wire: &mut Outbox, now: Instant) {
+    pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
-                Timer::Ping => self.beat(wire, now),
+                Timer::Ping => self.beat(now),
                 Timer::Idle => {
                     let reason = DisconnectReason::fault(
                         Side::Remote,
@@ -270,15 +270,17 @@ impl Link {
                 Timer::Handshake => self.expire(timer, Cause::HandshakeTimeout, false),
                 Timer::Stall => self.expire(timer, Cause::StallTimeout, true),
                 // Whoever closed has waited long enough; the reason stands.
-                Timer::Close => self.finish_closing(wire),
+                Timer::Close => {
+                    self.phase = Phase::Finished { reset: self.sender.queued() > 0 };
+                }
             }
         }
     }
 
-    fn beat(&mut self, wire: &mut Outbox, now: Instant) {
+    fn beat(&mut self, now: Instant) {
         match self.pulse.beat(self.options.websocket.heartbeat, now) {
             Beat::Ping(payload) => {
-                self.sender.ping(&payload, wire);
+                self.sender.ping(&payload);
                 self.arm_ping(now);
             }
             Beat::Dead => self.expire(Timer::Ping, Cause::HeartbeatTimeout, true),
@@ -294,11 +296,6 @@ impl Link {
     /// The peer does nothing where it should: no use in a goodbye.
     fn expire(&mut self, timer: Timer, cause: Cause, reset: bool) {
         self.finish(DisconnectReason::fault(Side::Remote, cause, Error::Timer(timer)), reset);
-    }
-
-    fn finish_closing(&mut self, wire: &Outbox) {
-        let written = wire.is_empty() && self.sender.queued() == 0;
-        self.phase = Phase::Finished { reset: !written };
     }
 
     // Outputs.

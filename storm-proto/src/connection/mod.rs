@@ -176,7 +176,7 @@ impl Connection {
                     self.link.message(now);
                     app.message(&mut self.link.sender, message);
                 }
-                event => self.link.event(event, &mut self.wire, now),
+                event => self.link.event(event, now),
             }
         }
     }
@@ -288,7 +288,7 @@ impl Connection {
 
     /// Time has come to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.link.handle_timeout(&mut self.wire, now);
+        self.link.handle_timeout(now);
         if let (true, Opening::Client(handshake)) = (self.link.is_finished(), &mut self.opening)
             && handshake.is_refused()
         {

@@ -218,6 +218,14 @@ impl Outbox {
         self.queue().push_control(kind, write);
     }
 
+    /// Moves the control frames of `other`, which holds nothing else, to where they overtake.
+    pub(crate) fn take_controls(&mut self, other: &mut Outbox) {
+        let Some(mut other) = other.queue.take() else { return };
+        while let Some(Chunk::Control(kind, frame)) = other.chunks.pop_front() {
+            self.queue().push_control(kind, |out| *out = frame);
+        }
+    }
+
     #[inline]
     fn queue(&mut self) -> &mut Queue {
         self.queue.get_or_insert_default()

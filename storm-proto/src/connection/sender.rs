@@ -27,6 +27,8 @@ pub struct Sender {
     encoding: Encoding,
     marks: WaterMarks,
     outbox: Outbox,
+    /// Pings and pongs, which overtake.
+    controls: Outbox,
     /// Bytes that the writer has taken and not written.
     taken: usize,
     /// What others queue while room is lent: behind what the borrower brings back.
@@ -66,8 +68,18 @@ impl Sender {
     }
 
     fn new(encoding: Encoding, marks: WaterMarks) -> Sender {
-        let (outbox, behind) = (Outbox::new(), Outbox::new());
-        Sender { encoding, marks, outbox, taken: 0, behind, lent: 0, open: true, pressured: false }
+        let (outbox, controls, behind) = (Outbox::new(), Outbox::new(), Outbox::new());
+        Sender {
+            encoding,
+            marks,
+            outbox,
+            controls,
+            taken: 0,
+            behind,
+            lent: 0,
+            open: true,
+            pressured: false,
+        }
     }
 
     /// Queues a message: all of it or nothing.
@@ -157,24 +169,25 @@ impl Sender {
     pub fn abort(&mut self) -> usize {
         self.open = false;
         self.lent = 0;
+        self.controls = Outbox::new();
         core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len()
     }
 
-    /// Puts a Ping at the next frame border of what is being written.
-    pub(crate) fn ping(&mut self, payload: &[u8], wire: &mut Outbox) {
-        self.control(Control::Ping, OpCode::Ping, payload, wire);
+    /// Queues a Ping; the writer puts it at the next frame border.
+    pub(crate) fn ping(&mut self, payload: &[u8]) {
+        self.control(Control::Ping, OpCode::Ping, payload);
     }
 
-    /// Puts a Pong at the next frame border of what is being written.
-    pub(crate) fn pong(&mut self, payload: &[u8], wire: &mut Outbox) {
-        self.control(Control::Pong, OpCode::Pong, payload, wire);
+    /// Queues a Pong; the writer puts it at the next frame border.
+    pub(crate) fn pong(&mut self, payload: &[u8]) {
+        self.control(Control::Pong, OpCode::Pong, payload);
     }
 
-    /// Nothing may follow our Close, which may already stand in `wire`.
-    fn control(&mut self, kind: Control, opcode: OpCode, payload: &[u8], wire: &mut Outbox) {
-        if self.open && matches!(self.encoding, Encoding::WebSocket(_)) {
-            wire.push_control(kind, |out| self.encoding.encode_control(opcode, payload, &[], out));
-            self.taken = wire.len();
+    /// Nothing may follow our Close.
+    fn control(&mut self, kind: Control, opcode: OpCode, payload: &[u8]) {
+        let Sender { encoding, controls, open: true, .. } = self else { return };
+        if matches!(encoding, Encoding::WebSocket(_)) {
+            controls.push_control(kind, |out| encoding.encode_control(opcode, payload, &[], out));
         }
     }
 
@@ -203,12 +216,14 @@ impl Sender {
         self.relieve()
     }
 
-    /// Moves everything queued to `wire`, if that is empty.
+    /// Moves everything queued to `wire`, if that is empty; control frames in any case,
+    /// to the next frame border.
     pub fn take(&mut self, wire: &mut Outbox) {
         if wire.is_empty() && !self.outbox.is_empty() {
             core::mem::swap(wire, &mut self.outbox);
-            self.taken = wire.len();
         }
+        wire.take_controls(&mut self.controls);
+        self.taken = wire.len();
     }
 
     /// The writer made progress: `left` bytes of what it took are not written.
@@ -229,7 +244,7 @@ impl Sender {
     #[must_use]
     #[inline]
     pub fn queued(&self) -> usize {
-        self.outbox.len() + self.taken + self.behind.len()
+        self.outbox.len() + self.controls.len() + self.taken + self.behind.len()
     }
 
     /// True while the writer holds nothing back: what is queued now leaves at once.
@@ -243,7 +258,7 @@ impl Sender {
     #[must_use]
     #[inline]
     pub fn has_output(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || !self.controls.is_empty()
     }
 
     /// True while more than the low mark is queued.
@@ -492,9 +507,7 @@ mod tests {
         sender.close(&CloseFrame::new(CloseCode::NORMAL, "bye").unwrap());
         sender.close(&CloseFrame::new(CloseCode::GOING_AWAY, "again").unwrap());
         assert_eq!(sender.send("y"), Err(SendError::Closed));
-        let mut wire = Outbox::new();
-        sender.pong(b"late", &mut wire);
-        assert!(wire.is_empty());
+        sender.pong(b"late");
         assert_eq!(written(&mut sender), b"\x81\x01x\x88\x05\x03\xe8bye");
     }
 

@@ -200,7 +200,7 @@ impl<T: Transport> Wire<T> {
     /// An event other than a message.
     pub(crate) fn event(&mut self, shared: &Shared, event: Event<'_>) {
         let mut inner = shared.lock();
-        inner.link.event(event, &mut self.outbox, self.now);
+        inner.link.event(event, self.now);
         shared.publish(&inner);
     }
 
@@ -298,7 +298,7 @@ impl<T: Transport> Wire<T> {
             if self.poll_due(cx, look.deadline).is_pending() {
                 return Poll::Pending;
             }
-            shared.lock().link.handle_timeout(&mut self.outbox, self.now);
+            shared.lock().link.handle_timeout(self.now);
             look = self.look(shared, None);
         }
     }

@@ -1,7 +1,7 @@
 //! The grammar of `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
 //!
 //! ```text
-//!   offers = offer *( "," offer )        offer = name *( ";" parameter )
+//!   offers = [ offer ] *( "," [ offer ] )      offer = name *( ";" parameter )
 //!   parameter = name [ "=" ( token | quoted-string that is a token inside ) ]
 //! ```
 
@@ -10,15 +10,20 @@ use super::token::is_token_char;
 /// True if `value` follows the grammar. Linear in its length.
 pub(crate) fn is_valid(value: &[u8]) -> bool {
     let mut scanner = Scanner { rest: value };
+    let mut empty = true;
     loop {
+        // RFC 9110 section 5.6.1.2: elements of a list may be empty, if not all of them are.
+        while scanner.take_if(b',') {}
+        if scanner.rest.is_empty() {
+            return !empty;
+        }
         if !scanner.offer() {
             return false;
         }
+        empty = false;
         scanner.blanks();
-        match scanner.take() {
-            None => return true,
-            Some(b',') => {}
-            Some(_) => return false,
+        if !matches!(scanner.rest.first(), None | Some(b',')) {
+            return false;
         }
     }
 }
@@ -97,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_grammar_is_followed_to_the_letter() {
-        let valid: [&[u8]; 7] = [
+        let valid: [&[u8]; 9] = [
             b"permessage-deflate",
             b"permessage-deflate; client_max_window_bits",
             b"a; b=1; c = \"10\" , d",
@@ -105,6 +110,8 @@ mod tests {
             b"foo, permessage-deflate; server_max_window_bits=10, bar",
             b"__proto__; constructor",
             b"x \t; \ty \t= \tz",
+            b"a,",
+            b" ,a, ,b",
         ];
         let invalid: [&[u8]; 12] = [
             b"",
@@ -116,7 +123,7 @@ mod tests {
             b"=x",
             b";a",
             b"a=b",
-            b"a,",
+            b" , ,",
             b"a;b=\"1 0\"",
             b"a;b=\"\"",
         ];

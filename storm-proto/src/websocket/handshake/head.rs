@@ -80,6 +80,9 @@ impl HeadReader {
     /// head goes on.
     pub(crate) fn receive(&mut self, input: &mut &[u8]) -> Option<Result<RawHead, HeadError>> {
         for (at, &byte) in input.iter().enumerate() {
+            if self.bytes.len() + at >= self.limits.bytes {
+                return Some(Err(self.too_large()));
+            }
             match self.step(byte) {
                 Ok(false) => {}
                 Ok(true) => {
@@ -90,9 +93,6 @@ impl HeadReader {
                     return Some(Ok((head, headers)));
                 }
                 Err(error) => return Some(Err(error)),
-            }
-            if self.bytes.len() + at >= self.limits.bytes {
-                return Some(Err(self.too_large()));
             }
         }
         self.bytes.extend_from_slice(input);
@@ -346,6 +346,12 @@ mod tests {
         assert_eq!(verdict(b"GET /\r\na: 1\r\nb: 2\r\nc: 3\r\n"), Some(Err(HeadError::TooLarge)));
         let fits = [b"123456789012345678\r\n".repeat(3), b"\r\n\r\n".to_vec()].concat();
         assert_eq!(verdict(&fits[..62]), Some(Ok(2)));
+        let exact =
+            [b"12345678901234567890\r\n".repeat(2), b"3456789012345678\r\n\r\n".to_vec()].concat();
+        assert_eq!(verdict(&exact), Some(Ok(2)), "64 bytes");
+        let over =
+            [b"12345678901234567890\r\n".repeat(2), b"34567890123456789\r\n\r\n".to_vec()].concat();
+        assert_eq!(verdict(&over), Some(Err(HeadError::TooLarge)), "65, though it ends there");
         let over = b"\r\n".repeat(100);
         assert_eq!(verdict(&over), Some(Err(HeadError::LongStartLine)), "not even empty lines");
     }
