@@ -21,6 +21,11 @@ pub struct Tokio;
 impl Runtime for Tokio {
     type Transport = Transport;
     type Listener = Listener;
+    type Wait<F: Future> = F;
+
+    fn wait<F: Future>(future: F) -> F {
+        future
+    }
 
     fn now() -> Instant {
         Instant::from_nanos(epoch().elapsed().as_nanos() as u64)

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use storm_proto::service::{Client, ConnectError, Handler, Running, Runtime, Server, Session};
@@ -19,13 +20,19 @@ pub(crate) trait Harness {
     /// Runs a future inside of the runtime, whose tasks go on beside it.
     fn block_on<F: Future>(future: F) -> F::Output;
 
+    /// Waits for what a call of Storm's returned.
+    fn wait<F: Future>(wait: <Self::Runtime as Runtime>::Wait<F>) -> F::Output;
+
+    /// Gives up such a call after it has begun, where that can be done.
+    fn give_up<F: Future>(wait: <Self::Runtime as Runtime>::Wait<F>);
+
     fn start<H: Handler>(server: Server<Self::Runtime, H>) -> Started<Self> {
-        let running = Self::block_on(server.start()).expect("the server starts");
+        let running = Self::wait(server.start()).expect("the server starts");
         Started { running: Some(running) }
     }
 
     fn connect<H: Handler>(client: Client<Self::Runtime, H>) -> Result<Session, ConnectError> {
-        Self::block_on(client.connect())
+        Self::wait(client.connect())
     }
 
     fn server() -> Server<Self::Runtime> {
@@ -78,6 +85,24 @@ impl Harness for OnTokio {
         };
         RUNTIME.get_or_init(build).block_on(future)
     }
+
+    fn wait<F: Future>(wait: F) -> F::Output {
+        Self::block_on(wait)
+    }
+
+    fn give_up<F: Future>(wait: F) {
+        Self::block_on(poll_once(wait));
+    }
+}
+
+/// Polls a future once and drops it.
+async fn poll_once(future: impl Future) {
+    let mut future = Box::pin(future);
+    let begin = |cx: &mut Context<'_>| {
+        let _ = future.as_mut().poll(cx);
+        Poll::Ready(())
+    };
+    std::future::poll_fn(begin).await;
 }
 
 /// What happened to a session, as its handler saw it.

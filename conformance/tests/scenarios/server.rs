@@ -147,7 +147,7 @@ pub(crate) fn a_stop_says_goodbye_and_is_the_end<H: Harness>() {
             assert!(peer.rest().is_empty());
         }
     });
-    let stopped = H::block_on(server.running().stop(PATIENCE));
+    let stopped = H::wait(server.running().stop(PATIENCE));
     peers.join().unwrap();
     assert_eq!((stopped.connections, stopped.aborted, stopped.stuck), (2, 0, 0));
     assert_eq!(told.disconnected().cause, Cause::GoingAway);
@@ -164,7 +164,7 @@ pub(crate) fn a_stop_does_not_wait_for_a_peer_that_does_not<H: Harness>() {
     let server = H::start(H::websocket().handler(handler));
     let mut deaf = Raw::websocket(server.address());
     told.connected();
-    let stopped = H::block_on(server.running().stop(Duration::from_millis(50)));
+    let stopped = H::wait(server.running().stop(Duration::from_millis(50)));
     assert_eq!((stopped.connections, stopped.aborted, stopped.stuck), (1, 1, 0));
     assert_eq!(told.disconnected().cause, Cause::GoingAway);
     assert_eq!(deaf.frame(), (0x88, b"\x03\xe9".to_vec()));
@@ -178,7 +178,7 @@ pub(crate) fn a_stop_does_not_wait_for_a_handler_that_never_returns<H: Harness>(
     told.connected();
     peer.send_frame(0x81, b"hang");
     assert!(matches!(told.next(), Seen::Message(..)));
-    let stopped = H::block_on(server.running().stop(Duration::from_millis(50)));
+    let stopped = H::wait(server.running().stop(Duration::from_millis(50)));
     assert_eq!((stopped.aborted, stopped.stuck), (1, 0));
     assert_eq!(told.disconnected().cause, Cause::GoingAway);
 }
@@ -286,7 +286,7 @@ pub(crate) fn an_ipv4_peer_reaches_a_dual_stack_server<H: Harness>() {
 pub(crate) fn an_address_in_use_is_an_error<H: Harness>() {
     let server = H::start(H::server().on_message(|_, _| ()));
     let again = storm_proto::service::Server::<H::Runtime>::bind(server.address().to_string());
-    let error = H::block_on(again.start()).unwrap_err();
+    let error = H::wait(again.start()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
 }
 

@@ -187,7 +187,11 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     ///
     /// # Cancel safety
     /// Dropping the future before it is ready closes the socket.
-    pub async fn connect(self) -> Result<Session, ConnectError> {
+    pub fn connect(self) -> R::Wait<impl Future<Output = Result<Session, ConnectError>>> {
+        R::wait(self.connect_in_time())
+    }
+
+    async fn connect_in_time(self) -> Result<Session, ConnectError> {
         let timeout = self.connect_timeout;
         let deadline = R::now() + timeout;
         let late = self.runtime.clone();

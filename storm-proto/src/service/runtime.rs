@@ -71,6 +71,12 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     type Transport: Transport;
     /// Its listening socket.
     type Listener: Listener<Transport = Self::Transport>;
+    /// What a call that waits returns: on an asynchronous runtime the future itself, on a
+    /// blocking one what comes of it.
+    type Wait<F: Future>;
+
+    /// Waits for a future in the way of this runtime.
+    fn wait<F: Future>(future: F) -> Self::Wait<F>;
 
     /// The time on a clock that never runs backwards. All parts of a process share its epoch.
     fn now() -> Instant;

@@ -1,7 +1,7 @@
 //! A server: options, then an accept loop, then a handle to stop it.
 
 use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
@@ -209,7 +209,11 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     ///
     /// # Cancel safety
     /// Dropping the future before it is ready leaves nothing behind.
-    pub async fn start(self) -> io::Result<Running<R>> {
+    pub fn start(self) -> R::Wait<impl Future<Output = io::Result<Running<R>>>> {
+        R::wait(self.listen())
+    }
+
+    async fn listen(self) -> io::Result<Running<R>> {
         let listener = self.runtime.bind(&self.address, &self.listen).await?;
         let address = listener.local_address()?;
         let registry = Arc::new(Registry::new(self.max_connections));
@@ -233,10 +237,12 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     ///
     /// # Cancel safety
     /// Dropping the future stops the server: see [`Running`].
-    pub async fn serve(self) -> io::Result<()> {
-        let running = self.start().await?;
-        running.registry.stopped().await;
-        Ok(())
+    pub fn serve(self) -> R::Wait<impl Future<Output = io::Result<()>>> {
+        R::wait(async {
+            let running = self.listen().await?;
+            running.registry.stopped().await;
+            Ok(())
+        })
     }
 }
 
@@ -313,7 +319,11 @@ impl<R: Runtime> Running<R> {
     ///
     /// # Cancel safety
     /// Dropping the future leaves the stop under way, without its end.
-    pub async fn stop(&self, grace: Duration) -> Stopped {
+    pub fn stop(&self, grace: Duration) -> R::Wait<impl Future<Output = Stopped>> {
+        R::wait(self.stop_within(grace))
+    }
+
+    async fn stop_within(&self, grace: Duration) -> Stopped {
         let deadline = R::now() + grace;
         let connections = self.registry.connections();
         self.begin_stop();
