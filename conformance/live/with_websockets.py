@@ -1,0 +1,198 @@
+"""Storm's echo against `websockets`, the Python library, asyncio and threaded."""
+
+import asyncio
+import http
+
+import websockets.asyncio.client
+import websockets.sync.client
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Close
+
+from checks import PATIENCE, check, expect, expect_between, expect_equal, pattern, wait_until
+
+MIB = 1 << 20
+# Where the length of a frame takes more bytes, and the largest frame.
+SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, MIB]
+
+
+def connect(server, **options):
+    """An asyncio client, which takes echoes as large as Storm takes messages."""
+    options = {"proxy": None, "max_size": 8 * MIB, "open_timeout": PATIENCE, **options}
+    return websockets.asyncio.client.connect(server.url, **options)
+
+
+def connect_in_thread(server):
+    return websockets.sync.client.connect(
+        server.url, proxy=None, max_size=8 * MIB, open_timeout=PATIENCE
+    )
+
+
+async def soon(awaitable):
+    return await asyncio.wait_for(awaitable, PATIENCE)
+
+
+async def expect_closed(client, code, what):
+    """The server closes with `code`."""
+    try:
+        message = await soon(client.recv())
+        expect(False, f"{what}: got a message of {len(message)}")
+    except ConnectionClosed:
+        close = client.protocol.close_rcvd
+        expect_equal(close and close.code, code, what)
+
+
+@check()
+async def echo_of_every_size(storm):
+    with storm.echo() as server:
+        async with connect(server) as client:
+            for size in SIZES:
+                for message in [pattern(size), "\u00fc" * (size // 2) + "-" * (size % 2)]:
+                    await soon(client.send(message))
+                    echo = await soon(client.recv())
+                    expect_equal(echo, message, f"echo of {size} bytes")
+
+
+@check()
+def echo_in_a_thread(storm):
+    with storm.echo() as server, connect_in_thread(server) as client:
+        for size in SIZES:
+            for message in [pattern(size), "t" * size]:
+                client.send(message)
+                expect_equal(client.recv(PATIENCE), message, f"echo of {size} bytes")
+        expect(client.ping(b"payload").wait(PATIENCE), "no Pong came")
+        client.close(4000, "thread")
+        expect_equal(client.protocol.close_rcvd, Close(4000, "thread"), "the server's Close")
+
+
+@check()
+async def fragments_become_one_message(storm):
+    with storm.echo() as server:
+        async with connect(server) as client:
+            for pieces in [["Gr", "\u00fc", "", "\u00dfe"], [b"\xff", b"", b"\xfe"], [""], [b""]]:
+                await soon(client.send(pieces))
+                whole = type(pieces[0])().join(pieces)
+                expect_equal(await soon(client.recv()), whole, f"echo of {pieces}")
+
+
+@check()
+async def largest_message(storm):
+    """4 MiB in frames of 1 MiB; both limits are met exactly."""
+    with storm.echo() as server:
+        async with connect(server) as client:
+            message = pattern(4 * MIB)
+            for _ in range(2):
+                await soon(client.send([message[at:at + MIB] for at in range(0, 4 * MIB, MIB)]))
+                expect(await soon(client.recv()) == message, "4 MiB came back changed")
+
+
+@check()
+async def too_large_frame_closes_with_1009(storm):
+    with storm.echo() as server:
+        async with connect(server) as client:
+            await soon(client.send(bytes(MIB + 1)))
+            await expect_closed(client, 1009, "answer to a frame of 1 MiB + 1")
+
+
+@check()
+async def too_large_message_closes_with_1009(storm):
+    with storm.echo() as server:
+        async with connect(server) as client:
+            try:
+                await soon(client.send([bytes(MIB)] * 4 + [b"x"]))
+            except ConnectionClosed:
+                # The answer may be here before the last fragment has left.
+                pass
+            await expect_closed(client, 1009, "answer to a message of 4 MiB + 1")
+
+
+@check()
+async def pings_are_answered(storm):
+    with storm.echo() as server:
+        async with connect(server) as client:
+            answer = await client.ping(b"payload")
+            latency = await soon(answer)
+            expect_between(latency, 0, PATIENCE, "latency in seconds")
+            expect_equal(client.latency, latency, "latency of the connection")
+            answers = [await client.ping(bytes([number])) for number in range(10)]
+            await soon(asyncio.gather(*answers))
+            return f"latency {latency * 1e6:.0f} us"
+
+
+@check()
+async def close_comes_back(storm):
+    with storm.echo() as server:
+        for close in [Close(1000, ""), Close(1001, "away"), Close(4999, "Gr\u00fc\u00dfe")]:
+            async with connect(server) as client:
+                await soon(client.close(close.code, close.reason))
+                expect_equal(client.protocol.close_rcvd, close, "the server's Close")
+
+
+@check()
+async def echo_goes_out_before_the_close(storm):
+    with storm.echo() as server:
+        async with connect(server) as client:
+            await client.send(pattern(MIB))
+            closing = asyncio.create_task(client.close())
+            expect(await soon(client.recv()) == pattern(MIB), "1 MiB came back changed")
+            await soon(closing)
+            expect_equal(client.protocol.close_rcvd, Close(1000, ""), "the server's Close")
+
+
+@check()
+async def stopping_server_says_1001(storm):
+    with storm.echo() as server:
+        clients = [await connect(server) for _ in range(3)]
+        for client in clients:
+            await client.send("here")
+            expect_equal(await soon(client.recv()), "here", "echo before the stop")
+        server.ask_to_stop()
+        for client in clients:
+            await expect_closed(client, 1001, "farewell")
+            await soon(client.wait_closed())
+        expect_equal(server.wait(PATIENCE), 0, "exit status")
+
+
+@check()
+async def compression_is_declined(storm):
+    """The library's own offer; Storm does not know the extension yet."""
+    with storm.echo() as server:
+        async with connect(server, compression="deflate") as client:
+            offered = client.request.headers["Sec-WebSocket-Extensions"]
+            expect("permessage-deflate" in offered, "nothing was offered")
+            answer = client.response.headers.get("Sec-WebSocket-Extensions")
+            expect_equal(answer, None, "Sec-WebSocket-Extensions of the answer")
+            await client.send("plain " * 1000)
+            expect_equal(await soon(client.recv()), "plain " * 1000, "echo")
+
+
+@check()
+async def request_of_any_shape(storm):
+    with storm.echo() as server:
+        headers = {"Authorization": "Bearer token", "X-Long": "x" * 4000}
+        options = {"additional_headers": headers, "origin": "https://example.com"}
+        client = await websockets.asyncio.client.connect(
+            server.url + "/a/b%20c?d=e&f=%C3%BC", proxy=None, subprotocols=["chat"], **options
+        )
+        async with client:
+            expect_equal(client.response.status_code, http.HTTPStatus.SWITCHING_PROTOCOLS, "status")
+            expect_equal(client.subprotocol, None, "subprotocol, of which the echo has none")
+            await client.send("hello")
+            expect_equal(await soon(client.recv()), "hello", "echo")
+
+
+@check()
+async def many_clients(storm):
+    """200 at once, each with 20 messages of its own in flight."""
+    with storm.echo() as server:
+        before = server.descriptors()
+
+        async def talk(number):
+            async with connect(server, compression=None, ping_interval=None) as client:
+                messages = [f"{number}/{turn} " * (turn + 1) for turn in range(20)]
+                for message in messages:
+                    await client.send(message)
+                for message in messages:
+                    expect_equal(await soon(client.recv()), message, f"echo of client {number}")
+
+        await asyncio.gather(*(talk(number) for number in range(200)))
+        wait_until(lambda: server.descriptors() <= before, "all descriptors are closed")

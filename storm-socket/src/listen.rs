@@ -1,0 +1,48 @@
+//! TCP listeners.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use storm_proto::service::ListenOptions;
+
+use crate::options::apply_buffers;
+
+/// Listens at one address.
+///
+/// # Errors
+/// As the operating system gives them, above all if the address is in use.
+pub fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted server must not wait for old connections to time out.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!options.dual_stack)?;
+    }
+    apply_buffers(&SockRef::from(&socket), &options.socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storm_proto::service::SocketOptions;
+
+    #[test]
+    fn a_listener_is_bound_as_it_was_asked() {
+        let mut options = ListenOptions::new();
+        options.socket = SocketOptions::new().receive_buffer(50_000);
+        let listener = listen("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let socket = SockRef::from(&listener);
+        assert!(socket.reuse_address().unwrap() && socket.is_listener().unwrap());
+        assert!((50_000..=100_000).contains(&socket.recv_buffer_size().unwrap()));
+        for dual_stack in [false, true] {
+            options.dual_stack = dual_stack;
+            let listener = listen("[::]:0".parse().unwrap(), &options).unwrap();
+            assert_eq!(SockRef::from(&listener).only_v6().unwrap(), !dual_stack);
+        }
+    }
+}
