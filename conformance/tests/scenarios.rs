@@ -62,3 +62,7 @@ macro_rules! all_scenarios {
 mod tokio {
     all_scenarios!(crate::scenarios::harness::OnTokio);
 }
+
+mod smol {
+    all_scenarios!(crate::scenarios::harness::OnSmol);
+}

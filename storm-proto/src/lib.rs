@@ -112,7 +112,7 @@ pub use connection::sender::Sender;
 pub use connection::{Application, Connection};
 
 pub(crate) mod client;
-pub use client::uri::{Scheme, Uri, UriError};
+pub use client::uri::{Scheme, Target, Uri, UriError};
 
 mod extensions;
 pub use extensions::Extensions;

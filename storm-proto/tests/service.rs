@@ -605,7 +605,8 @@ fn what_cannot_be_connected_to_is_told_before_a_socket_is_opened() {
     assert!(connect(Client::new("wss://example")).contains("tls"));
     assert!(connect(Client::new("ws://example").header("a", "b\r\nc: d")).contains("header"));
     assert!(connect(Client::new("ws://example").subprotocol("a b")).contains("subprotocol"));
-    assert!(connect(Client::new("ws://nowhere")).contains("refused"));
+    assert!(connect(Client::new("ws://refusing")).contains("refused"));
+    assert!(connect(Client::new("ws://nowhere")).contains("not found"));
 }
 
 #[test]

@@ -2,30 +2,31 @@
 
 use std::io;
 
-use socket2::SockRef;
-use storm_proto::service::{Ends, SocketOptions};
+use storm_proto::service::{Address, Ends, SocketOptions};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
-use crate::socket;
 use crate::transport::Transport;
 
-/// Connects to the first of the addresses behind a name that answers.
-pub(crate) async fn connect(
-    host: &str,
-    port: u16,
-    options: &SocketOptions,
+/// Connects to one address.
+pub(crate) async fn dial(
+    address: Address,
+    options: SocketOptions,
 ) -> io::Result<(Transport, Ends)> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no ip address");
-    for address in tokio::net::lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                socket::apply(SockRef::from(&stream), options)?;
-                let ends =
-                    Ends { peer: stream.peer_addr()?.into(), local: stream.local_addr()?.into() };
-                return Ok((Transport::new(stream), ends));
-            }
-            Err(error) => last = error,
+    match address {
+        Address::Ip(address) => {
+            let stream = TcpStream::connect(address).await?;
+            storm_socket::apply(&stream, &options)?;
+            let ends = Ends { peer: address.into(), local: stream.local_addr()?.into() };
+            Ok((stream.into(), ends))
         }
+        #[cfg(unix)]
+        Address::Unix(Some(path)) => {
+            let stream = UnixStream::connect(&*path).await?;
+            let ends = Ends { peer: Address::Unix(Some(path)), local: Address::Unix(None) };
+            Ok((stream.into(), ends))
+        }
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
-    Err(last)
 }

@@ -20,7 +20,6 @@
 mod client;
 mod runtime;
 mod server;
-mod socket;
 mod transport;
 
 pub use runtime::Tokio;

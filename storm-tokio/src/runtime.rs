@@ -1,16 +1,17 @@
-//! tokio as the services see it: a clock, a spawn, a listener, a dialer.
+//! tokio as the services see it: a clock, a spawn, a resolver, a listener, a dialer.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use storm_proto::Instant;
-use storm_proto::service::{Ends, ListenOptions, Runtime, SocketOptions};
+use storm_proto::service::{Address, Ends, ListenOptions, Runtime, SocketOptions};
 
+use crate::client;
 use crate::server::Listener;
 use crate::transport::Transport;
-use crate::{client, server};
 
 /// The tokio runtime that a call is made in.
 ///
@@ -39,17 +40,20 @@ impl Runtime for Tokio {
         tokio::time::sleep_until(to_tokio(at))
     }
 
-    async fn bind(&self, address: &str, options: &ListenOptions) -> io::Result<Listener> {
-        server::bind(address, options).await
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.collect())
     }
 
-    async fn connect(
+    fn listen(&self, address: &Address, options: &ListenOptions) -> io::Result<Listener> {
+        Listener::bind(address, options)
+    }
+
+    fn dial(
         &self,
-        host: &str,
-        port: u16,
-        options: &SocketOptions,
-    ) -> io::Result<(Transport, Ends)> {
-        client::connect(host, port, options).await
+        address: Address,
+        options: SocketOptions,
+    ) -> impl Future<Output = io::Result<(Transport, Ends)>> + Send + 'static {
+        client::dial(address, options)
     }
 }
 

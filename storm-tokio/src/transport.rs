@@ -1,15 +1,16 @@
-//! A TCP stream and a timer.
+//! A stream and a timer.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use storm_proto::Instant;
 use storm_proto::service::Transport as TransportApi;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::time::Sleep;
 
 use crate::runtime::to_tokio;
@@ -17,21 +18,39 @@ use crate::runtime::to_tokio;
 /// A connected stream.
 #[derive(Debug)]
 pub struct Transport {
-    stream: TcpStream,
+    stream: Stream,
     /// Made when the first deadline is set.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Transport {
-    pub(crate) fn new(stream: TcpStream) -> Transport {
-        Transport { stream, timer: None }
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Transport {
+        Transport { stream: Stream::Tcp(stream), timer: None }
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixStream> for Transport {
+    fn from(stream: UnixStream) -> Transport {
+        Transport { stream: Stream::Unix(stream), timer: None }
     }
 }
 
 impl TransportApi for Transport {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        ready!(match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+        })?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
@@ -40,11 +59,19 @@ impl TransportApi for Transport {
         cx: &mut Context<'_>,
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, chunks)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, chunks),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, chunks),
+        }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 
     fn arm(&mut self, at: Instant) {
@@ -63,7 +90,11 @@ impl TransportApi for Transport {
     }
 
     fn reset(&mut self) {
-        // A linger time of zero makes the close a reset; if it fails, a close it is.
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        match &self.stream {
+            Stream::Tcp(stream) => storm_socket::reset_on_close(stream),
+            // A Unix socket knows no reset: its peer sees the end.
+            #[cfg(unix)]
+            Stream::Unix(_) => {}
+        }
     }
 }

@@ -95,6 +95,25 @@ impl Harness for OnTokio {
     }
 }
 
+/// smol's global executor, on whose threads tasks run.
+pub(crate) struct OnSmol;
+
+impl Harness for OnSmol {
+    type Runtime = storm_smol::Smol;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        smol::block_on(future)
+    }
+
+    fn wait<F: Future>(wait: F) -> F::Output {
+        smol::block_on(wait)
+    }
+
+    fn give_up<F: Future>(wait: F) {
+        smol::block_on(poll_once(wait));
+    }
+}
+
 /// Polls a future once and drops it.
 async fn poll_once(future: impl Future) {
     let mut future = Box::pin(future);

@@ -1,3 +1,4 @@
 //! What a client needs before it has a connection.
 
+pub(crate) mod dial;
 pub(crate) mod uri;

@@ -46,34 +46,65 @@ impl Scheme {
     }
 }
 
-/// A checked address: `ws://host[:port][/path][?query]`, `wss://..`, `tcp://host:port`.
+/// Where the socket to connect to is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Target {
+    /// A host by name or address, and a port.
+    Tcp {
+        /// Without the brackets of an IPv6 address.
+        host: String,
+        /// The port, given or by default.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix {
+        /// The path of its file.
+        path: String,
+    },
+}
+
+/// A checked address:
+///
+/// - `ws://host[:port][/path][?query]`, `wss://..`, `tcp://host:port`
+/// - `ws+unix:/path/of/socket[:/path][?query]`, `unix:/path/of/socket`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uri {
     scheme: Scheme,
-    /// Without the brackets of an IPv6 address.
-    host: String,
-    port: u16,
+    target: Target,
     /// Path and query, at least `/`.
     resource: String,
 }
 
 impl Uri {
-    /// The scheme.
+    /// What is spoken.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host name or address, without brackets.
+    /// Where the socket is.
     #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
+    pub const fn target(&self) -> &Target {
+        &self.target
     }
 
-    /// The port, given or by default.
+    /// The host name or address, without brackets; `localhost` for a Unix socket.
     #[must_use]
-    pub const fn port(&self) -> u16 {
-        self.port
+    pub fn host(&self) -> &str {
+        match &self.target {
+            Target::Tcp { host, .. } => host,
+            Target::Unix { .. } => "localhost",
+        }
+    }
+
+    /// The port, given or by default; none for a Unix socket.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        match self.target {
+            Target::Tcp { port, .. } => Some(port),
+            Target::Unix { .. } => None,
+        }
     }
 
     /// Path and query as they stand in the request line (section 3).
@@ -85,12 +116,13 @@ impl Uri {
     /// The value of the `Host` header: the port only where it is not the default.
     #[must_use]
     pub fn authority(&self) -> String {
-        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        let host = &self.host;
-        if self.scheme.default_port() == Some(self.port) {
-            alloc::format!("{open}{host}{close}")
-        } else {
-            alloc::format!("{open}{host}{close}:{}", self.port)
+        let host = self.host();
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        match &self.target {
+            Target::Tcp { port, .. } if self.scheme.default_port() != Some(*port) => {
+                alloc::format!("{open}{host}{close}:{port}")
+            }
+            _ => alloc::format!("{open}{host}{close}"),
         }
     }
 }
@@ -98,7 +130,15 @@ impl Uri {
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let resource = if self.scheme.is_websocket() { &self.resource[..] } else { "" };
-        write!(f, "{}://{}{resource}", self.scheme.name(), self.authority())
+        match (&self.target, self.scheme) {
+            (Target::Unix { path }, Scheme::Tcp) => write!(f, "unix:{path}"),
+            (Target::Unix { path }, scheme) => {
+                write!(f, "{}+unix:{path}:{resource}", scheme.name())
+            }
+            (Target::Tcp { .. }, scheme) => {
+                write!(f, "{}://{}{resource}", scheme.name(), self.authority())
+            }
+        }
     }
 }
 
@@ -106,7 +146,7 @@ impl fmt::Display for Uri {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum UriError {
-    /// The scheme is missing or is none of `ws`, `wss`, `tcp`.
+    /// The scheme is missing or is none of those of [`Uri`].
     Scheme,
     /// The host is missing or has characters that no host has. A name in another script
     /// must be given in its ASCII form (`xn--..`).
@@ -117,6 +157,8 @@ pub enum UriError {
     UserInfo,
     /// A fragment (`#..`) has no meaning here; a literal `#` is written `%23`.
     Fragment,
+    /// The path of a Unix socket is missing or not absolute.
+    Socket,
     /// The path or query has blanks, control or non-ASCII characters: percent-encode them.
     Path,
 }
@@ -124,7 +166,8 @@ pub enum UriError {
 impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            UriError::Scheme => "the address must start with ws://, wss:// or tcp://",
+            UriError::Scheme => "the address must start with ws://, wss://, tcp:// or unix:",
+            UriError::Socket => "the path of the unix socket is not absolute",
             UriError::Host => "the address has no valid host (use xn--.. for other scripts)",
             UriError::Port => "the address has no valid port",
             UriError::UserInfo => {
@@ -142,6 +185,9 @@ impl FromStr for Uri {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Uri, UriError> {
+        if let Some((scheme, path)) = text.split_once("unix:") {
+            return parse_unix(scheme, path);
+        }
         let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
         let scheme = [Scheme::Ws, Scheme::Wss, Scheme::Tcp]
             .into_iter()
@@ -157,8 +203,31 @@ impl FromStr for Uri {
             None | Some("") => scheme.default_port().ok_or(UriError::Port)?,
             Some(digits) => parse_port(digits)?,
         };
-        Ok(Uri { scheme, host: host.into(), port, resource: parse_resource(scheme, resource)? })
+        let target = Target::Tcp { host: host.into(), port };
+        Ok(Uri { scheme, target, resource: parse_resource(scheme, resource)? })
     }
+}
+
+/// What stands behind `unix:`, with what stood before it.
+fn parse_unix(scheme: &str, path: &str) -> Result<Uri, UriError> {
+    let scheme = match scheme {
+        "" => Scheme::Tcp,
+        "ws+" => Scheme::Ws,
+        "wss+" => Scheme::Wss,
+        _ => return Err(UriError::Scheme),
+    };
+    if path.contains('#') {
+        return Err(UriError::Fragment);
+    }
+    let (path, resource) = match path.split_once(':') {
+        Some((path, resource)) if scheme.is_websocket() => (path, resource),
+        _ => (path, ""),
+    };
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err(UriError::Socket);
+    }
+    let target = Target::Unix { path: path.into() };
+    Ok(Uri { scheme, target, resource: parse_resource(scheme, resource)? })
 }
 
 fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
@@ -221,7 +290,8 @@ mod tests {
 
     fn parts(text: &str) -> (Scheme, String, u16, String) {
         let uri: Uri = text.parse().unwrap();
-        (uri.scheme(), uri.authority(), uri.port(), uri.resource().to_string())
+        let Target::Tcp { port, .. } = *uri.target() else { panic!("{text}") };
+        (uri.scheme(), uri.authority(), port, uri.resource().to_string())
     }
 
     #[test]
@@ -241,6 +311,22 @@ mod tests {
         expect("ws://[::1]:9001/x", Scheme::Ws, "[::1]:9001", 9001, "/x");
         expect("wss://[::1]", Scheme::Wss, "[::1]", 443, "/");
         expect("tcp://127.0.0.1:5000", Scheme::Tcp, "127.0.0.1:5000", 5000, "/");
+    }
+
+    #[test]
+    fn unix_sockets_have_a_path_and_maybe_a_resource() {
+        for (text, scheme, socket, resource) in [
+            ("unix:/run/a.sock", Scheme::Tcp, "/run/a.sock", "/"),
+            ("ws+unix:/run/a.sock", Scheme::Ws, "/run/a.sock", "/"),
+            ("ws+unix:/run/a.sock:/chat?x", Scheme::Ws, "/run/a.sock", "/chat?x"),
+        ] {
+            let uri: Uri = text.parse().unwrap();
+            assert_eq!(*uri.target(), Target::Unix { path: socket.into() }, "{text}");
+            assert_eq!((uri.scheme(), uri.resource()), (scheme, resource), "{text}");
+            assert_eq!(uri.authority(), "localhost");
+        }
+        assert_eq!("unix:run/a.sock".parse::<Uri>(), Err(UriError::Socket));
+        assert_eq!("http+unix:/a".parse::<Uri>(), Err(UriError::Scheme));
     }
 
     #[test]
@@ -277,7 +363,7 @@ mod tests {
 
     #[test]
     fn an_address_prints_as_it_can_be_parsed_again() {
-        for text in ["ws://h/", "wss://[::1]:9/p?q", "tcp://h:1"] {
+        for text in ["ws://h/", "wss://[::1]:9/p?q", "tcp://h:1", "unix:/a", "ws+unix:/a:/b?c"] {
             assert_eq!(text.parse::<Uri>().unwrap().to_string(), text);
         }
     }

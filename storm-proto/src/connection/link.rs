@@ -235,6 +235,10 @@ impl Link {
             // The system's buffer was full and took more: the peer has read something.
             self.pulse.alive();
         }
+        if n > 0 && self.timers.is_set(Timer::Close) {
+            // A slow reader gets what was accepted; the deadline runs from the last byte on.
+            self.timers.set(Timer::Close, now + self.options.timeouts.close);
+        }
         self.sender.wrote(wire.len())
     }
 

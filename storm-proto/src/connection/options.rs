@@ -28,7 +28,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// Longest time that bytes may wait without one of them moving; 30 s.
     pub stall: Duration,
-    /// From a close to its end: flush, closing handshake and end of stream; 5 s.
+    /// From the last byte that a closing connection wrote to its end: the peer's Close and
+    /// the end of its stream; 5 s. Nothing that the peer sends extends it.
     pub close: Duration,
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::callbacks::Callbacks;
+use super::dial;
 use super::driver::{Driver, Guard, drive};
 use super::handler::Handler;
 use super::opening::open_client;
@@ -48,7 +49,8 @@ pub struct Client<R, H = Callbacks> {
 }
 
 impl<R: Runtime + Default> Client<R> {
-    /// A client of `ws://host[:port][/path]` or `tcp://host:port`.
+    /// A client of `ws://host[:port][/path]`, `tcp://host:port`, `ws+unix:/socket[:/path]` or
+    /// `unix:/socket`.
     pub fn new(address: impl Into<String>) -> Client<R> {
         Client {
             runtime: R::default(),
@@ -64,6 +66,12 @@ impl<R: Runtime + Default> Client<R> {
 }
 
 impl<R: Runtime, H> Client<R, H> {
+    /// Runs on this runtime instead of the default one of its kind.
+    pub fn runtime(mut self, runtime: R) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
     /// Sends a header with the request, such as `Authorization` or `Origin`.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.offer = self.offer.header(name, value);
@@ -213,13 +221,13 @@ impl<R: Runtime, H: Handler> Client<R, H> {
             return Err(ConnectError::NoTls);
         }
         let prepared = self.prepare(&uri)?;
-        let connected = self.runtime.connect(uri.host(), uri.port(), &self.socket).await;
+        let connected = dial::connect(&self.runtime, uri.target(), &self.socket).await;
         let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
         let (session, receiver, handshake) = self.session(prepared, ends, deadline);
         let guard = Guard { session: session.clone(), permit: None };
         let mut wire = Wire::new(transport, R::now, self.options.marks.limit());
         match handshake {
-            None => session.shared().open(None, Extensions::new()),
+            None => session.shared().open(1, None, Extensions::new()),
             Some((handshake, request)) => {
                 let opened = open_client(&mut wire, &session, handshake, request).await;
                 opened.map_err(|error| self.failed(error, R::now() >= deadline))?;
@@ -282,7 +290,7 @@ impl<R: Runtime, H: Handler> Client<R, H> {
             ),
         };
         let link = Link::new(sender, role, options, R::now());
-        let session = Session::new(link, Identity { id: 1, ends, clock: R::now });
+        let session = Session::new(link, Identity { connection: 1, ends, clock: R::now });
         (session, receiver, handshake)
     }
 }

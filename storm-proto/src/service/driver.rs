@@ -12,6 +12,7 @@
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use std::boxed::Box;
+use std::string::String;
 use std::sync::Arc;
 
 use super::batch;
@@ -24,6 +25,7 @@ use super::wire::{Cut, Wire};
 use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
+use crate::extensions::Extensions;
 
 /// Output is written in the middle of a batch from this size on, so that neither memory
 /// nor a peer waits for the end of a large batch.
@@ -46,12 +48,28 @@ pub(crate) struct Guard {
     pub(crate) permit: Option<Permit>,
 }
 
+impl Guard {
+    /// The opening is done: the session gets its number and is listed.
+    pub(crate) fn open(&self, subprotocol: Option<String>, data: Extensions) {
+        let id = match &self.permit {
+            Some(permit) => permit.registry().next_id(),
+            None => 1,
+        };
+        self.session.shared().open(id, subprotocol, data);
+        if let Some(permit) = &self.permit {
+            permit.registry().opened(&self.session);
+        }
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let shared = self.session.shared();
         shared.end(&crate::Outbox::new());
         // The place is given back before those who wait for the end look.
-        drop(self.permit.take());
+        if let Some(permit) = self.permit.take() {
+            permit.registry().remove(&self.session);
+        }
         shared.handled();
     }
 }
@@ -67,7 +85,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
     async move {
         let session = &guard.session;
         let shared = session.shared();
-        if expects_request && !Box::pin(opening::open_server(&mut wire, session, &*handler)).await {
+        if expects_request && !Box::pin(opening::open_server(&mut wire, &guard, &*handler)).await {
             return Box::pin(finish_unopened(wire, &guard, &handler)).await;
         }
 
@@ -140,7 +158,7 @@ async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler:
     let reason = session.shared().end(wire.outbox());
     drop(wire);
     if let Some(permit) = &guard.permit {
-        permit.registry().remove(session.id());
+        permit.registry().remove(session);
     }
     if let Some(error) = &reason.error {
         contained(handler.on_error(Some(session), error)).await;

@@ -7,6 +7,7 @@
 mod batch;
 mod callbacks;
 mod client;
+mod dial;
 mod driver;
 mod handler;
 mod opening;

@@ -8,6 +8,7 @@ use core::pin::pin;
 
 use bytes::Bytes;
 
+use super::driver::Guard;
 use super::handler::Handler;
 use super::runtime::Transport;
 use super::session::Session;
@@ -25,17 +26,18 @@ use crate::websocket::handshake::{
 /// written. What followed an accepted request is kept for the receiver.
 pub(crate) async fn open_server<T: Transport, H: Handler>(
     wire: &mut Wire<T>,
-    session: &Session,
+    guard: &Guard,
     handler: &H,
 ) -> bool {
-    open(wire, session, handler).await.is_some()
+    open(wire, guard, handler).await.is_some()
 }
 
 async fn open<T: Transport, H: Handler>(
     wire: &mut Wire<T>,
-    session: &Session,
+    guard: &Guard,
     handler: &H,
 ) -> Option<()> {
+    let session = &guard.session;
     let shared = session.shared();
     let limits = shared.lock().link.options().websocket.head;
     let mut handshake = ServerHandshake::new(limits);
@@ -59,7 +61,7 @@ async fn open<T: Transport, H: Handler>(
         wire.queue_opening(shared, [answer.head, answer.body]);
         match answer.accepted {
             Some(accept) => {
-                shared.open(accept.subprotocol, accept.attached);
+                guard.open(accept.subprotocol, accept.attached);
                 return Some(());
             }
             None => {
@@ -124,7 +126,7 @@ pub(crate) async fn open_client<T: Transport>(
             let mut data = Extensions::new();
             let accepted = answer?;
             data.insert(accepted.headers);
-            shared.open(accepted.subprotocol, data);
+            shared.open(1, accepted.subprotocol, data);
             return Ok(());
         }
     }

@@ -16,6 +16,7 @@ pub(crate) struct Registry {
     table: Mutex<Table>,
     /// The most connections at once, those still opening counted.
     max: Option<usize>,
+    next_connection: AtomicU64,
     next_id: AtomicU64,
     stopping: AtomicBool,
     refused: AtomicU64,
@@ -25,6 +26,9 @@ pub(crate) struct Registry {
 struct Table {
     /// Admitted, from accept to the last event.
     connections: usize,
+    /// Those whose opening is not done, by the number of their connection.
+    opening: HashMap<u64, Session>,
+    /// The open ones, by their number.
     sessions: HashMap<u64, Session>,
     /// Those who wait for a stop, or for the table to be empty.
     waiting: Vec<Waker>,
@@ -34,7 +38,7 @@ struct Table {
 #[derive(Debug)]
 pub(crate) struct Permit {
     registry: Arc<Registry>,
-    id: u64,
+    connection: u64,
 }
 
 impl Registry {
@@ -42,6 +46,7 @@ impl Registry {
         Registry {
             table: Mutex::default(),
             max,
+            next_connection: AtomicU64::new(1),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             refused: AtomicU64::new(0),
@@ -57,30 +62,45 @@ impl Registry {
             return None;
         }
         table.connections += 1;
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Some(Permit { registry: self.clone(), id })
+        let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        Some(Permit { registry: self.clone(), connection })
     }
 
-    /// Lists a connection, so that a stop reaches it.
-    pub(crate) fn insert(&self, session: Session) {
+    /// The number of the next session that opens.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lists a connection that is opening, so that a stop reaches it.
+    pub(crate) fn opening(&self, session: Session) {
+        self.lock().opening.insert(session.shared().connection(), session);
+    }
+
+    /// Lists a session that is open now.
+    pub(crate) fn opened(&self, session: &Session) {
         let mut table = self.lock();
-        table.sessions.insert(session.id(), session);
+        table.opening.remove(&session.shared().connection());
+        table.sessions.insert(session.id(), session.clone());
     }
 
-    /// Takes a connection off the list, at the latest before its last event.
-    pub(crate) fn remove(&self, id: u64) {
-        let removed = self.lock().sessions.remove(&id);
-        // Dropped here, without the lock: a session may own what the application attached.
-        drop(removed);
+    /// Takes a session off the list, at the latest before its last event.
+    pub(crate) fn remove(&self, session: &Session) {
+        let mut table = self.lock();
+        let opening = table.opening.remove(&session.shared().connection());
+        let open = table.sessions.remove(&session.id());
+        drop(table);
+        // Dropped without the lock: a session may own what the application attached.
+        drop((opening, open));
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Session> {
         self.lock().sessions.get(&id).filter(|session| session.state() == State::Open).cloned()
     }
 
-    /// Every connection on the list, those still opening as well.
+    /// Every connection, those still opening as well.
     pub(crate) fn all(&self) -> Vec<Session> {
-        self.lock().sessions.values().cloned().collect()
+        let table = self.lock();
+        table.opening.values().chain(table.sessions.values()).cloned().collect()
     }
 
     /// Admitted connections.
@@ -126,8 +146,9 @@ fn wake(table: &mut Table) {
 }
 
 impl Permit {
-    pub(crate) fn id(&self) -> u64 {
-        self.id
+    /// The number of the connection, counted from accept.
+    pub(crate) fn connection(&self) -> u64 {
+        self.connection
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -137,7 +158,6 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.registry.remove(self.id);
         let mut table = self.registry.lock();
         table.connections -= 1;
         if table.connections == 0 {
@@ -175,10 +195,10 @@ mod tests {
     fn the_limit_counts_from_accept_and_places_come_back() {
         let registry = Arc::new(Registry::new(Some(2)));
         let (first, second) = (registry.admit().unwrap(), registry.admit().unwrap());
-        assert_eq!((first.id(), second.id()), (1, 2));
+        assert_eq!((first.connection(), second.connection()), (1, 2));
         assert!(registry.admit().is_none());
         drop(first);
-        assert_eq!(registry.admit().unwrap().id(), 3);
+        assert_eq!(registry.admit().unwrap().connection(), 3);
         assert_eq!((registry.connections(), registry.refused()), (1, 1));
     }
 

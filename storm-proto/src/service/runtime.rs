@@ -4,7 +4,9 @@ use core::fmt;
 use core::future::Future;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
+use std::boxed::Box;
 use std::io::{self, IoSlice};
+use std::vec::Vec;
 
 use super::options::{ListenOptions, SocketOptions};
 use crate::Instant;
@@ -87,26 +89,31 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Waits until `at`.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
 
-    /// Listens at an address, such as `127.0.0.1:0` or `[::]:80`.
+    /// Looks a host name up.
     ///
     /// # Errors
-    /// If the address cannot be found or bound.
-    fn bind(
-        &self,
-        address: &str,
-        options: &ListenOptions,
-    ) -> impl Future<Output = io::Result<Self::Listener>> + Send;
-
-    /// Connects to a host by name or address: the first of its addresses that answers.
-    ///
-    /// # Errors
-    /// If no address was found, or the last of the errors.
-    fn connect(
+    /// If it is not found.
+    fn resolve(
         &self,
         host: &str,
         port: u16,
-        options: &SocketOptions,
-    ) -> impl Future<Output = io::Result<(Self::Transport, Ends)>> + Send;
+    ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+
+    /// Listens at an address.
+    ///
+    /// # Errors
+    /// As the operating system gives them.
+    fn listen(&self, address: &Address, options: &ListenOptions) -> io::Result<Self::Listener>;
+
+    /// Connects to one address.
+    ///
+    /// # Errors
+    /// As the operating system gives them.
+    fn dial(
+        &self,
+        address: Address,
+        options: SocketOptions,
+    ) -> impl Future<Output = io::Result<(Self::Transport, Ends)>> + Send + 'static;
 }
 
 /// The two ends of a connection.
@@ -126,6 +133,8 @@ pub enum Address {
     /// An IP address and a port. On a dual-stack listener an IPv4 peer shows as
     /// `::ffff:a.b.c.d`.
     Ip(SocketAddr),
+    /// The path of a Unix socket; none for a peer that is not bound.
+    Unix(Option<Box<str>>),
 }
 
 impl Address {
@@ -134,6 +143,7 @@ impl Address {
     pub const fn ip(&self) -> Option<SocketAddr> {
         match self {
             Address::Ip(address) => Some(*address),
+            Address::Unix(_) => None,
         }
     }
 }
@@ -148,6 +158,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Ip(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.as_deref().unwrap_or_default()),
         }
     }
 }

@@ -56,7 +56,8 @@ pub(crate) enum Protocol {
 
 impl<R: Runtime + Default> Server<R> {
     /// A server that will listen at `address`, such as `0.0.0.0:8080`, `[::]:8080` or
-    /// `localhost:0`; port 0 lets the system choose.
+    /// `localhost:0`; port 0 lets the system choose. `unix:` and a path is a Unix socket,
+    /// whose file is removed when the server stops; a stale one in its place is replaced.
     pub fn bind(address: impl Into<String>) -> Server<R> {
         Server {
             runtime: R::default(),
@@ -71,6 +72,12 @@ impl<R: Runtime + Default> Server<R> {
 }
 
 impl<R: Runtime, H> Server<R, H> {
+    /// Runs on this runtime instead of the default one of its kind.
+    pub fn runtime(mut self, runtime: R) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
     /// Speaks WebSocket.
     pub fn websocket(mut self, websocket: WebSocket) -> Self {
         self.protocol = Protocol::WebSocket;
@@ -214,7 +221,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     }
 
     async fn listen(self) -> io::Result<Running<R>> {
-        let listener = self.runtime.bind(&self.address, &self.listen).await?;
+        let listener = super::dial::listen(&self.runtime, &self.address, &self.listen).await?;
         let address = listener.local_address()?;
         let registry = Arc::new(Registry::new(self.max_connections));
         let running =
@@ -433,16 +440,18 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             ),
         };
         let link = Link::new(sender, role, options.clone(), R::now());
-        let session = Session::new(link, Identity { id: permit.id(), ends, clock: R::now });
+        let identity = Identity { connection: permit.connection(), ends, clock: R::now };
+        let session = Session::new(link, identity);
+        self.registry.opening(session.clone());
+        let guard = Guard { session, permit: Some(permit) };
         if role.is_none() {
-            session.shared().open(None, Extensions::new());
+            guard.open(None, Extensions::new());
         }
-        self.registry.insert(session.clone());
         self.runtime.spawn(drive(Driver {
             wire: Wire::new(transport, R::now, options.marks.limit()),
             receiver,
             handler: self.handler.clone(),
-            guard: Guard { session, permit: Some(permit) },
+            guard,
             expects_request: role.is_some(),
         }));
     }

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     contended: AtomicBool,
     bytes_received: AtomicU64,
     messages_received: AtomicU64,
+    /// 0 before the session is open.
+    id: AtomicU64,
     /// When the session opened, in nanoseconds; 0 before.
     opened: AtomicU64,
     subprotocol: OnceLock<Box<str>>,
@@ -62,7 +64,8 @@ pub(crate) struct Shared {
 
 /// What is known from the start.
 pub(crate) struct Identity {
-    pub(crate) id: u64,
+    /// The number of the connection, counted from accept.
+    pub(crate) connection: u64,
     pub(crate) ends: Ends,
     pub(crate) clock: fn() -> Instant,
 }
@@ -127,7 +130,7 @@ impl Session {
     /// The number of this session: 1, 2, 3 and so on within one server or client.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.shared.identity.id
+        self.shared.id.load(Ordering::Relaxed)
     }
 
     /// The peer's address.
@@ -309,6 +312,7 @@ impl Session {
             contended: AtomicBool::new(false),
             bytes_received: AtomicU64::new(0),
             messages_received: AtomicU64::new(0),
+            id: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             subprotocol: OnceLock::new(),
             identity,
@@ -486,9 +490,15 @@ impl Shared {
         add(&self.messages_received, messages);
     }
 
+    /// The number of the connection, counted from accept.
+    pub(crate) fn connection(&self) -> u64 {
+        self.identity.connection
+    }
+
     /// The opening is done; what was agreed on is known from now on.
-    pub(crate) fn open(&self, subprotocol: Option<String>, data: Extensions) {
+    pub(crate) fn open(&self, id: u64, subprotocol: Option<String>, data: Extensions) {
         let at = (self.identity.clock)();
+        self.id.store(id, Ordering::Relaxed);
         self.opened.store(at.as_nanos(), Ordering::Relaxed);
         if let Some(name) = subprotocol {
             let _ = self.subprotocol.set(name.into_boxed_str());

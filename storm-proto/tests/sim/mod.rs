@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -164,22 +165,31 @@ impl Runtime for Sim {
         std::future::poll_fn(move |cx| poll_clock(at, cx))
     }
 
-    async fn bind(&self, _: &str, _: &ListenOptions) -> io::Result<SimListener> {
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let address = |ip: [u8; 4]| SocketAddr::from((ip, port));
+        match host {
+            "nowhere" => Err(io::ErrorKind::NotFound.into()),
+            "refusing" => Ok(vec![address([10, 0, 0, 1]), address([10, 0, 0, 2])]),
+            _ => Ok(vec![address([127, 0, 0, 1])]),
+        }
+    }
+
+    fn listen(&self, _: &Address, _: &ListenOptions) -> io::Result<SimListener> {
         Ok(SimListener { network: network() })
     }
 
-    async fn connect(
+    fn dial(
         &self,
-        host: &str,
-        _: u16,
-        _: &SocketOptions,
-    ) -> io::Result<(SimStream, Ends)> {
-        if host == "nowhere" {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let (stream, peer) = stream_and_peer();
-        network().lock().unwrap().dialled.push_back(peer);
-        Ok((stream, ends()))
+        address: Address,
+        _: SocketOptions,
+    ) -> impl Future<Output = io::Result<(SimStream, Ends)>> + Send + 'static {
+        let refused = address.ip().is_some_and(|address| !address.ip().is_loopback());
+        let dialled = (!refused).then(|| {
+            let (stream, peer) = stream_and_peer();
+            network().lock().unwrap().dialled.push_back(peer);
+            (stream, ends())
+        });
+        std::future::ready(dialled.ok_or_else(|| io::ErrorKind::ConnectionRefused.into()))
     }
 }
 
@@ -192,7 +202,7 @@ fn poll_clock(at: Instant, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 fn ends() -> Ends {
-    let address = |port| Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+    let address = |port| Address::from(SocketAddr::from(([127, 0, 0, 1], port)));
     Ends { peer: address(50_000), local: address(80) }
 }
 
