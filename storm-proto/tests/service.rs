@@ -121,7 +121,7 @@ fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
 
 fn scribe(websocket: WebSocket) -> (Scribe, Running<Sim>) {
     let scribe = Scribe::default();
-    let running = start(Server::bind("sim").websocket(websocket).handler(scribe.clone()));
+    let running = start(Server::bind("127.0.0.1:80").websocket(websocket).handler(scribe.clone()));
     (scribe, running)
 }
 
@@ -231,7 +231,8 @@ fn counters_count_and_the_uptime_stands_still_at_the_end() {
 #[test]
 fn plain_tcp_lines_come_and_go_and_a_half_closed_peer_gets_its_answers() {
     let scribe = Scribe::default();
-    let _running = start(Server::bind("sim").framed(Delimiter::lines()).handler(scribe.clone()));
+    let _running =
+        start(Server::bind("127.0.0.1:80").framed(Delimiter::lines()).handler(scribe.clone()));
     let peer = Sim::dial();
     peer.send(b"one\n\ntw");
     peer.end();
@@ -295,7 +296,7 @@ fn a_decision_that_cannot_be_carried_out_is_a_500_and_told() {
 #[test]
 fn the_limit_counts_connections_from_their_accept() {
     let scribe = Scribe::default();
-    let server = Server::bind("sim").websocket(quiet()).max_connections(2);
+    let server = Server::bind("127.0.0.1:80").websocket(quiet()).max_connections(2);
     let running = start(server.handler(scribe.clone()));
     let (first, second, third) = (Sim::dial(), Sim::dial(), Sim::dial());
     Sim::run();
@@ -398,7 +399,7 @@ fn a_close_from_another_thread_comes_behind_the_batch_and_ends_it() {
 #[test]
 fn a_peer_that_does_not_read_bounds_the_echo_and_loses_nothing() {
     let scribe = Scribe::default();
-    let server = Server::bind("sim").websocket(quiet()).max_pending_send(10_000);
+    let server = Server::bind("127.0.0.1:80").websocket(quiet()).max_pending_send(10_000);
     let _running = start(server.handler(scribe.clone()));
     let peer = open("/");
     peer.narrow(1_000);
@@ -416,7 +417,7 @@ fn a_peer_that_does_not_read_bounds_the_echo_and_loses_nothing() {
 #[test]
 fn a_send_that_does_not_fit_is_refused_and_one_that_waits_gets_its_turn() {
     let scribe = Scribe::default();
-    let server = Server::bind("sim").websocket(quiet()).max_pending_send(1_000);
+    let server = Server::bind("127.0.0.1:80").websocket(quiet()).max_pending_send(1_000);
     let _running = start(server.handler(scribe.clone()));
     let peer = open("/");
     peer.narrow(100);
@@ -444,7 +445,7 @@ fn a_send_that_does_not_fit_is_refused_and_one_that_waits_gets_its_turn() {
 #[test]
 fn a_peer_that_reads_nothing_is_cut_off_and_those_who_wait_learn_it() {
     let scribe = Scribe::default();
-    let server = Server::bind("sim").websocket(quiet()).max_pending_send(1_000);
+    let server = Server::bind("127.0.0.1:80").websocket(quiet()).max_pending_send(1_000);
     let _running = start(server.handler(scribe.clone()));
     let peer = open("/");
     peer.narrow(0);
@@ -639,7 +640,7 @@ fn owned_messages_and_closures_do_what_handlers_do() {
     let kept = Arc::new(Mutex::new(Vec::<OwnedMessage>::new()));
     let keep = kept.clone();
     let _running = start(
-        Server::bind("sim")
+        Server::bind("127.0.0.1:80")
             .websocket(quiet())
             .on_connecting(|request: &Request| match request.query() {
                 Some("room=1") => Decision::from(Accept::new()),

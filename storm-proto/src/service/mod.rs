@@ -12,6 +12,7 @@ mod driver;
 mod handler;
 mod opening;
 mod options;
+pub mod park;
 mod pool;
 mod registry;
 mod runtime;
