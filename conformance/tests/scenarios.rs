@@ -66,3 +66,7 @@ mod tokio {
 mod smol {
     all_scenarios!(crate::scenarios::harness::OnSmol);
 }
+
+mod std {
+    all_scenarios!(crate::scenarios::harness::OnStd);
+}

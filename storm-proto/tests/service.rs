@@ -429,10 +429,11 @@ fn a_send_that_does_not_fit_is_refused_and_one_that_waits_gets_its_turn() {
     assert!(session.is_backpressured());
     let waiting = session.clone();
     let journal = scribe.journal.clone();
-    storm_proto::service::Runtime::spawn(&Sim, async move {
+    let spawned = storm_proto::service::Runtime::spawn(&Sim, async move {
         let sent = waiting.send_wait(&[8; 600]).await;
         journal.note(format!("waited {sent:?}"));
     });
+    spawned.unwrap();
     drop(session.send_wait(&[9; 600]));
     Sim::run();
     assert!(!scribe.journal.take().iter().any(|line| line.starts_with("waited")));
@@ -452,10 +453,11 @@ fn a_peer_that_reads_nothing_is_cut_off_and_those_who_wait_learn_it() {
     let session = scribe.session(0);
     session.send(&[7; 900]).unwrap();
     let (waiting, journal) = (session.clone(), scribe.journal.clone());
-    storm_proto::service::Runtime::spawn(&Sim, async move {
+    let spawned = storm_proto::service::Runtime::spawn(&Sim, async move {
         let sent = waiting.send_wait(&[8; 600]).await;
         journal.note(format!("waited {sent:?}"));
     });
+    spawned.unwrap();
     Sim::pass(seconds(29));
     assert_eq!(session.state(), State::Open);
     Sim::pass(seconds(1));

@@ -5,8 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_io::Timer;
 use storm_proto::Instant;
@@ -62,18 +61,19 @@ impl Runtime for Smol {
     }
 
     fn now() -> Instant {
-        Instant::from_nanos(epoch().elapsed().as_nanos() as u64)
+        storm_socket::now()
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         match &self.executor {
             Some(spawn) => spawn(Box::pin(task)),
             None => smol::spawn(task).detach(),
         }
+        Ok(())
     }
 
     async fn sleep_until(&self, at: Instant) {
-        Timer::at(to_std(at)).await;
+        Timer::at(storm_socket::to_std(at)).await;
     }
 
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -92,18 +92,6 @@ impl Runtime for Smol {
     ) -> impl Future<Output = io::Result<(Transport, Ends)>> + Send + 'static {
         client::dial(address, options)
     }
-}
-
-fn epoch() -> std::time::Instant {
-    static EPOCH: OnceLock<std::time::Instant> = OnceLock::new();
-    *EPOCH.get_or_init(std::time::Instant::now)
-}
-
-/// The point on the system's clock; one too far away to name is a year away.
-pub(crate) fn to_std(at: Instant) -> std::time::Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    let since = Duration::from_nanos(at.as_nanos());
-    epoch().checked_add(since).unwrap_or_else(|| epoch() + YEAR)
 }
 
 impl fmt::Debug for Smol {

@@ -11,8 +11,6 @@ use futures_lite::Stream as _;
 use storm_proto::Instant;
 use storm_proto::service::Transport as TransportApi;
 
-use crate::runtime::to_std;
-
 /// A connected stream.
 #[derive(Debug)]
 pub struct Transport {
@@ -121,7 +119,7 @@ impl TransportApi for Transport {
     }
 
     fn arm(&mut self, at: Instant) {
-        let at = to_std(at);
+        let at = storm_socket::to_std(at);
         match &mut self.timer {
             Some(timer) => timer.set_at(at),
             None => self.timer = Some(Timer::at(at)),

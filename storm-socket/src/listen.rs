@@ -1,7 +1,8 @@
 //! TCP listeners.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use storm_proto::service::ListenOptions;
@@ -26,6 +27,32 @@ pub fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpLis
     Ok(socket.into())
 }
 
+/// Ends an accept that blocks on another thread, with an error or with a connection of our
+/// own. The listener is of no use afterwards.
+pub fn stop_accept(listener: &TcpListener) {
+    if stop(&SockRef::from(listener)).is_ok() {
+        return;
+    }
+    if let Ok(mut address) = listener.local_addr() {
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        // A connection that is not taken at once finds others that will end the accept.
+        let _ = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+    }
+}
+
+/// Where the system allows it, a listener that is shut down ends its accepts, without any
+/// descriptor that might not be there.
+pub(crate) fn stop(listener: &SockRef<'_>) -> io::Result<()> {
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        return listener.shutdown(Shutdown::Both);
+    }
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +71,16 @@ mod tests {
             let listener = listen("[::]:0".parse().unwrap(), &options).unwrap();
             assert_eq!(SockRef::from(&listener).only_v6().unwrap(), !dual_stack);
         }
+    }
+
+    #[test]
+    fn an_accept_that_blocks_is_ended() {
+        let listener = listen("[::]:0".parse().unwrap(), &ListenOptions::new()).unwrap();
+        std::thread::scope(|scope| {
+            let accepting = scope.spawn(|| listener.accept().is_ok());
+            stop_accept(&listener);
+            // Whether it came before the accept or after it.
+            accepting.join().unwrap();
+        });
     }
 }

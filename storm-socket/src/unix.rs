@@ -6,6 +6,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use socket2::SockRef;
+
+use crate::listen::stop;
+
 /// The file of a listening socket; dropping it removes the file, if it is still ours.
 ///
 /// To be dropped before the listener: as long as that listens, nobody takes the file for a
@@ -41,6 +45,15 @@ pub fn listen_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let identity = identity(&fs::symlink_metadata(path)?).ok_or_else(gone)?;
     Ok((listener, SocketFile { path: path.into(), identity }))
+}
+
+/// As [`stop_accept`](crate::stop_accept).
+pub fn stop_accept_unix(listener: &UnixListener) {
+    if stop(&SockRef::from(listener)).is_err()
+        && let Ok(address) = listener.local_addr()
+    {
+        let _ = UnixStream::connect_addr(&address);
+    }
 }
 
 /// True for a socket that refuses connections: its server is gone.

@@ -32,8 +32,9 @@ impl Runtime for Tokio {
         Instant::from_nanos(epoch().elapsed().as_nanos() as u64)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         drop(tokio::spawn(task));
+        Ok(())
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send {

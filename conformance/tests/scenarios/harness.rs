@@ -114,6 +114,23 @@ impl Harness for OnSmol {
     }
 }
 
+/// Threads: every call has come to its end when it returns.
+pub(crate) struct OnStd;
+
+impl Harness for OnStd {
+    type Runtime = storm_std::Std;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        storm_proto::service::park::block_on(future, storm_std::Std::now)
+    }
+
+    fn wait<F: Future>(wait: F::Output) -> F::Output {
+        wait
+    }
+
+    fn give_up<F: Future>(_: F::Output) {}
+}
+
 /// Polls a future once and drops it.
 async fn poll_once(future: impl Future) {
     let mut future = Box::pin(future);

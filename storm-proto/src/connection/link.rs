@@ -166,6 +166,9 @@ impl Link {
     /// What was accepted before is still written: the peer may have shut down its
     /// own direction only.
     pub fn end_of_stream(&mut self, unfinished: Bytes, now: Instant) {
+        if self.is_finished() {
+            return;
+        }
         self.end_of_stream = true;
         let cause = if self.role.is_some() { Cause::Lost } else { Cause::Closed };
         let mut reason = DisconnectReason::new(Side::Remote, cause);

@@ -1,9 +1,7 @@
 //! A client: options, then a session.
 
 use core::fmt;
-use core::future::{Future, poll_fn};
-use core::pin::pin;
-use core::task::Poll;
+use core::future::Future;
 use core::time::Duration;
 use std::string::String;
 use std::sync::Arc;
@@ -16,6 +14,7 @@ use super::driver::{Driver, Guard, drive};
 use super::handler::Handler;
 use super::opening::open_client;
 use super::options::SocketOptions;
+use super::race::before;
 use super::runtime::{Ends, Runtime};
 use super::session::{Identity, Session};
 use super::wire::Wire;
@@ -202,15 +201,9 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     async fn connect_in_time(self) -> Result<Session, ConnectError> {
         let timeout = self.connect_timeout;
         let deadline = R::now() + timeout;
-        let late = self.runtime.clone();
-        let mut late = pin!(late.sleep_until(deadline));
-        let mut connected = pin!(self.connect_until(deadline));
-        poll_fn(|cx| match (connected.as_mut().poll(cx), late.as_mut().poll(cx)) {
-            (Poll::Ready(result), _) => Poll::Ready(result),
-            (_, Poll::Ready(())) => Poll::Ready(Err(ConnectError::Timeout(timeout))),
-            _ => Poll::Pending,
-        })
-        .await
+        let runtime = self.runtime.clone();
+        let connected = before(&runtime, deadline, self.connect_until(deadline)).await;
+        connected.unwrap_or(Err(ConnectError::Timeout(timeout)))
     }
 
     /// Connects. The handshake keeps the deadline itself, so that a refusal whose body comes
@@ -233,13 +226,15 @@ impl<R: Runtime, H: Handler> Client<R, H> {
                 opened.map_err(|error| self.failed(error, R::now() >= deadline))?;
             }
         }
-        self.runtime.spawn(drive(Driver {
+        let driver = Driver {
             wire,
             receiver,
             handler: Arc::new(self.handler),
             guard,
             expects_request: false,
-        }));
+        };
+        let spawned = self.runtime.spawn(drive(driver));
+        spawned.map_err(|error| ConnectError::Transport(error.into()))?;
         Ok(session)
     }
 

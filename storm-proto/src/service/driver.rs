@@ -89,6 +89,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             return Box::pin(finish_unopened(wire, &guard, &handler)).await;
         }
 
+        wire.opened(session);
         let mut over = false;
         {
             let mut call = pin!(handler.on_connected(session));

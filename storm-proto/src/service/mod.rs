@@ -14,6 +14,7 @@ mod opening;
 mod options;
 pub mod park;
 mod pool;
+mod race;
 mod registry;
 mod runtime;
 mod server;

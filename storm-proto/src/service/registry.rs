@@ -1,9 +1,8 @@
 //! Everything that a server knows of its connections, from accept to the last event.
 
-use core::future::Future;
-use core::pin::Pin;
+use core::future::{Future, poll_fn};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::{Poll, Waker};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
@@ -26,13 +25,21 @@ pub(crate) struct Registry {
 struct Table {
     /// Admitted, from accept to the last event.
     connections: usize,
+    /// The accept loop has its socket.
+    listening: bool,
     /// Those whose opening is not done, by the number of their connection.
     opening: HashMap<u64, Session>,
     /// The open ones, by their number.
     sessions: HashMap<u64, Session>,
-    /// Those who wait for a stop, or for the table to be empty.
-    waiting: Vec<Waker>,
+    /// Those who wait for a stop.
+    until_stopped: Vec<Waker>,
+    /// Those who wait for the last connection to leave.
+    until_empty: Vec<Waker>,
 }
+
+/// Held by an accept loop as long as it has its socket.
+#[derive(Debug)]
+pub(crate) struct Listening(Arc<Registry>);
 
 /// A place in a registry; dropping it gives the place back.
 #[derive(Debug)]
@@ -51,6 +58,12 @@ impl Registry {
             stopping: AtomicBool::new(false),
             refused: AtomicU64::new(0),
         }
+    }
+
+    /// An accept loop begins.
+    pub(crate) fn listen(self: &Arc<Registry>) -> Listening {
+        self.lock().listening = true;
+        Listening(self.clone())
     }
 
     /// Admits a connection that was accepted; `None` at the limit or after a stop. Check and
@@ -120,18 +133,44 @@ impl Registry {
     pub(crate) fn stop(&self) -> bool {
         let mut table = self.lock();
         let first = !self.stopping.swap(true, Ordering::Relaxed);
-        wake(&mut table);
+        let waiting = core::mem::take(&mut table.until_stopped);
+        drop(table);
+        waiting.into_iter().for_each(Waker::wake);
         first
     }
 
     /// Waits for [`Registry::stop`].
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + '_ {
-        Until { registry: self, done: |registry, _| registry.is_stopping() }
+        poll_fn(|cx| {
+            let mut table = self.lock();
+            if self.is_stopping() {
+                return Poll::Ready(());
+            }
+            register(&mut table.until_stopped, cx.waker());
+            Poll::Pending
+        })
     }
 
-    /// Waits until no connection is left.
+    /// Waits until no connection is left, and the socket is closed.
     pub(crate) fn empty(&self) -> impl Future<Output = ()> + Send + '_ {
-        Until { registry: self, done: |_, table| table.connections == 0 }
+        poll_fn(|cx| {
+            let mut table = self.lock();
+            if table.is_empty() {
+                return Poll::Ready(());
+            }
+            register(&mut table.until_empty, cx.waker());
+            Poll::Pending
+        })
+    }
+
+    /// Something left: tells those who wait for the last one.
+    fn left(&self, leave: impl FnOnce(&mut Table)) {
+        let mut table = self.lock();
+        leave(&mut table);
+        let empty = table.is_empty();
+        let waiting = empty.then(|| core::mem::take(&mut table.until_empty));
+        drop(table);
+        waiting.into_iter().flatten().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -139,9 +178,21 @@ impl Registry {
     }
 }
 
-fn wake(table: &mut Table) {
-    for waker in table.waiting.drain(..) {
-        waker.wake();
+impl Table {
+    fn is_empty(&self) -> bool {
+        self.connections == 0 && !self.listening
+    }
+}
+
+fn register(waiting: &mut Vec<Waker>, waker: &Waker) {
+    if !waiting.iter().any(|known| known.will_wake(waker)) {
+        waiting.push(waker.clone());
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.left(|table| table.listening = false);
     }
 }
 
@@ -158,32 +209,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut table = self.registry.lock();
-        table.connections -= 1;
-        if table.connections == 0 {
-            wake(&mut table);
-        }
-    }
-}
-
-/// Waits for a state of a registry.
-struct Until<'r> {
-    registry: &'r Registry,
-    done: fn(&Registry, &Table) -> bool,
-}
-
-impl Future for Until<'_> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut table = self.registry.lock();
-        if (self.done)(self.registry, &table) {
-            return Poll::Ready(());
-        }
-        if !table.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            table.waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
+        self.registry.left(|table| table.connections -= 1);
     }
 }
 

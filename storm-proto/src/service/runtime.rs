@@ -15,6 +15,10 @@ use crate::Instant;
 ///
 /// Polled by one task. `Pending` means that the waker is registered.
 pub trait Transport: Send + Unpin + 'static {
+    /// Reads and writes block the thread that makes them: a connection then gets a thread for
+    /// each direction.
+    const BLOCKS: bool = false;
+
     /// Reads into `buffer`; 0 is the end of the stream.
     ///
     /// # Errors
@@ -45,6 +49,23 @@ pub trait Transport: Send + Unpin + 'static {
 
     /// Makes the drop of this transport a reset instead of an orderly end.
     fn reset(&mut self);
+
+    /// Runs `write` on a thread of its own, with a second handle on this stream. From now on
+    /// this handle only reads, and that one only writes. Asked only where calls block.
+    ///
+    /// # Errors
+    /// If there is no thread for it; `write` is not called then.
+    fn split<F>(&mut self, write: impl FnOnce(Self) -> F + Send + 'static) -> io::Result<()>
+    where
+        F: Future<Output = ()>,
+        Self: Sized,
+    {
+        let _ = write;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Ends a read that blocks on the other handle.
+    fn hang_up(&mut self) {}
 }
 
 /// A listening socket.
@@ -77,6 +98,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// blocking one what comes of it.
     type Wait<F: Future>;
 
+    /// How many connections a server takes if it is not told.
+    const MAX_CONNECTIONS: Option<usize> = None;
+
     /// Waits for a future in the way of this runtime.
     fn wait<F: Future>(future: F) -> Self::Wait<F>;
 
@@ -84,7 +108,10 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn now() -> Instant;
 
     /// Runs `task` to its end, in parallel to the caller.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+    ///
+    /// # Errors
+    /// If there is no place for it: no thread, on a runtime of threads. The task is dropped.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()>;
 
     /// Waits until `at`.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;

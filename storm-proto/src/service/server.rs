@@ -14,7 +14,8 @@ use super::callbacks::Callbacks;
 use super::driver::{Driver, Guard, drive};
 use super::handler::Handler;
 use super::options::{ListenOptions, SocketOptions};
-use super::registry::{Permit, Registry};
+use super::race::before;
+use super::registry::{Listening, Permit, Registry};
 use super::runtime::{Address, Ends, Listener, Runtime};
 use super::session::{Identity, Session};
 use super::wire::Wire;
@@ -33,6 +34,10 @@ use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::close_code::CloseCode;
 use crate::websocket::handshake::{Decision, Request};
 use crate::websocket::{Role, WebSocket};
+
+/// How long a stop waits for connections that it has cut off: each needs a turn of its driver,
+/// and its last event.
+const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// A server that is about to start: raw TCP unless [`Server::framed`] or
 /// [`Server::websocket`] says otherwise.
@@ -65,7 +70,7 @@ impl<R: Runtime + Default> Server<R> {
             protocol: Protocol::Framed(Arc::new(Raw)),
             options: Options::default(),
             listen: ListenOptions::new(),
-            max_connections: None,
+            max_connections: R::MAX_CONNECTIONS,
             handler: Callbacks::new(),
         }
     }
@@ -127,8 +132,8 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
-    /// Sets the most connections at once, counted from accept; unlimited. More are closed
-    /// as soon as they are accepted.
+    /// Sets the most connections at once, counted from accept; unlimited, but 1,024 where each
+    /// costs threads. More are closed as soon as they are accepted.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
         self
@@ -228,12 +233,14 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             Running { runtime: self.runtime.clone(), address, registry: registry.clone() };
         let accepting = Accepting {
             runtime: self.runtime.clone(),
-            registry,
             protocol: self.protocol,
             options: Arc::new(self.options),
             handler: Arc::new(self.handler),
+            listener,
+            _listening: registry.listen(),
+            registry,
         };
-        self.runtime.spawn(accepting.run(listener));
+        self.runtime.spawn(accepting.run())?;
         Ok(running)
     }
 
@@ -334,15 +341,14 @@ impl<R: Runtime> Running<R> {
         let deadline = R::now() + grace;
         let connections = self.registry.connections();
         self.begin_stop();
-        if self.is_empty_until(deadline).await {
+        if before(&self.runtime, deadline, self.registry.empty()).await.is_some() {
             return Stopped { connections, aborted: 0, stuck: 0 };
         }
         let left = self.registry.all();
         for session in &left {
             session.abort();
         }
-        // An aborted connection needs a turn of its driver, and its last event.
-        self.is_empty_until(R::now() + Duration::from_secs(1)).await;
+        before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
         Stopped { connections, aborted: left.len(), stuck: self.registry.connections() }
     }
 
@@ -352,17 +358,6 @@ impl<R: Runtime> Running<R> {
                 session.shared().close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
             }
         }
-    }
-
-    async fn is_empty_until(&self, deadline: crate::Instant) -> bool {
-        let mut empty = pin!(self.registry.empty());
-        let mut late = pin!(self.runtime.sleep_until(deadline));
-        poll_fn(|cx| match (empty.as_mut().poll(cx), late.as_mut().poll(cx)) {
-            (Poll::Ready(()), _) => Poll::Ready(true),
-            (_, Poll::Ready(())) => Poll::Ready(false),
-            _ => Poll::Pending,
-        })
-        .await
     }
 }
 
@@ -383,49 +378,57 @@ impl<R> fmt::Debug for Running<R> {
 }
 
 /// The accept loop.
-struct Accepting<R, H> {
+struct Accepting<R: Runtime, H> {
     runtime: R,
     registry: Arc<Registry>,
     protocol: Protocol,
     options: Arc<Options>,
     handler: Arc<H>,
+    listener: R::Listener,
+    /// Dropped after the listener: a stop that has returned has freed the address.
+    _listening: Listening,
 }
 
 impl<R: Runtime, H: Handler> Accepting<R, H> {
     /// Accepts until the server is stopped. No error ends it: a server that looks alive and
     /// takes nobody is worse than one that is down.
-    async fn run(self, mut listener: R::Listener) {
+    async fn run(mut self) {
         let mut backoff = AcceptBackoff::default();
         loop {
             let accepted = {
                 let mut stopped = pin!(self.registry.stopped());
                 poll_fn(|cx| match stopped.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => listener.poll_accept(cx).map(Some),
+                    Poll::Pending => self.listener.poll_accept(cx).map(Some),
                 })
                 .await
             };
-            match accepted {
+            // A stop ends an accept that blocks with whatever comes first.
+            let accepted = accepted.filter(|_| !self.registry.is_stopping());
+            let begun = match accepted {
                 None => return,
-                Some(Ok((transport, ends))) => {
-                    backoff.succeeded();
-                    if let Some(permit) = self.registry.admit() {
-                        self.begin(transport, ends, permit);
-                    }
-                }
-                Some(Err(error)) => {
+                Some(Ok((transport, ends))) => match self.registry.admit() {
+                    Some(permit) => self.begin(transport, ends, permit),
+                    None => Ok(()),
+                },
+                Some(Err(error)) => Err(error),
+            };
+            match begun {
+                Ok(()) => backoff.succeeded(),
+                Err(error) => {
                     let error = TransportError::from(error);
                     let pause = backoff.failed(error.kind());
                     self.handler.on_error(None, &Error::Transport(error)).await;
                     if !pause.is_zero() {
-                        self.runtime.sleep_until(R::now() + pause).await;
+                        before(&self.runtime, R::now() + pause, self.registry.stopped()).await;
                     }
                 }
             }
         }
     }
 
-    fn begin(&self, transport: R::Transport, ends: Ends, permit: Permit) {
+    /// Starts a connection.
+    fn begin(&self, transport: R::Transport, ends: Ends, permit: Permit) -> io::Result<()> {
         let options = &self.options;
         let (role, sender, receiver) = match &self.protocol {
             Protocol::WebSocket => (
@@ -447,12 +450,13 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
         if role.is_none() {
             guard.open(None, Extensions::new());
         }
-        self.runtime.spawn(drive(Driver {
+        let driver = Driver {
             wire: Wire::new(transport, R::now, options.marks.limit()),
             receiver,
             handler: self.handler.clone(),
             guard,
             expects_request: role.is_some(),
-        }));
+        };
+        self.runtime.spawn(drive(driver))
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::vec::Vec;
 
 use super::batch::{self, Collected};
+use super::park;
 use super::pool;
 use super::runtime::{Address, Ends};
 use crate::Instant;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     closing: AtomicBool,
     /// Others have queued behind the batch of the driver's turn.
     contended: AtomicBool,
+    /// The driver waits for bytes, or will soon; false while a handler blocks its thread.
+    reading: AtomicBool,
     bytes_received: AtomicU64,
     messages_received: AtomicU64,
     /// 0 before the session is open.
@@ -88,6 +91,8 @@ pub(crate) struct Inner {
 struct Rare {
     /// Calls that wait for room or for the end.
     waiting: Vec<(u64, Waker)>,
+    /// The driver's reading half, if it waits for the same.
+    reader: Option<Waker>,
     next_ticket: u64,
     ended: Option<(Instant, Arc<DisconnectReason>)>,
     /// The last event was handled.
@@ -245,6 +250,16 @@ impl Session {
         SendWait { session: self, message: message.into(), ticket: None }
     }
 
+    /// As [`Session::send_wait`], for plain threads: blocks until there is room.
+    ///
+    /// Not to be called on a thread of an asynchronous runtime, which it would hold up.
+    ///
+    /// # Errors
+    /// As [`Session::send_wait`].
+    pub fn send_blocking<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
+        park::block_on(self.send_wait(message), self.shared.identity.clock)
+    }
+
     /// Closes in order: what is queued, a Close frame with 1000, the peer's answer, the end
     /// of the stream; at most as long as the close timeout. Does not wait for that, so it can
     /// be called from a handler. Later calls do nothing: the first reason wins.
@@ -276,6 +291,11 @@ impl Session {
     /// Safe: dropping the future changes nothing.
     pub fn closed(&self) -> impl Future<Output = Arc<DisconnectReason>> + Send + use<> {
         Closed { shared: self.shared.clone(), ticket: None }
+    }
+
+    /// As [`Session::closed`], for plain threads: blocks until the session is over.
+    pub fn closed_blocking(&self) -> Arc<DisconnectReason> {
+        park::block_on(self.closed(), self.shared.identity.clock)
     }
 
     /// Attaches a value; one of each type. Returns the value it replaces.
@@ -310,6 +330,7 @@ impl Session {
             queued: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             contended: AtomicBool::new(false),
+            reading: AtomicBool::new(true),
             bytes_received: AtomicU64::new(0),
             messages_received: AtomicU64::new(0),
             id: AtomicU64::new(0),
@@ -366,7 +387,7 @@ impl Shared {
     pub(crate) fn fail(&self, cause: Cause, error: Error, now: Instant) {
         let mut inner = self.lock_in_order();
         inner.link.fail(cause, error, now);
-        self.publish(&inner);
+        self.changed(inner);
     }
 
     /// Names this session as the owner of a batch.
@@ -473,6 +494,15 @@ impl Shared {
         self.queued.store(inner.link.sender.queued(), Ordering::Relaxed);
     }
 
+    /// The driver's thread goes into a call of the application, or comes back to read.
+    pub(crate) fn set_reading(&self, reading: bool) {
+        self.reading.store(reading, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
@@ -520,9 +550,9 @@ impl Shared {
         }
         let reason = Arc::new(inner.link.take_reason(wire));
         inner.rare().ended = Some((at, reason.clone()));
-        self.publish(&inner);
         let waiting = inner.take_waiting();
-        drop(inner);
+        // A writing half that is not the one who ended it goes as well.
+        self.changed(inner);
         waiting.wake();
         reason
     }
@@ -542,6 +572,17 @@ impl Inner {
     pub(crate) fn wrote(&mut self, n: usize, wire: &Outbox, now: Instant) {
         self.bytes_sent += n as u64;
         self.relieved |= self.link.wrote(n, wire, now);
+    }
+
+    /// True if a message of `len` bytes would be accepted, or none is any more. Otherwise those
+    /// who wait are woken when there is.
+    pub(crate) fn has_room(&mut self, len: usize) -> bool {
+        let sender = &self.link.sender;
+        let room = sender.has_room(len) && !sender.is_backpressured();
+        if !room {
+            self.link.sender.press();
+        }
+        room || !self.link.is_open()
     }
 
     /// True if there is room again for those who wait.
@@ -575,9 +616,18 @@ impl Inner {
     /// Those who wait for room or for the end, to be woken without the lock.
     pub(crate) fn take_waiting(&mut self) -> Waiting {
         self.relieved = false;
-        Waiting(
-            self.rare.as_mut().map(|rare| core::mem::take(&mut rare.waiting)).unwrap_or_default(),
-        )
+        let Some(rare) = &mut self.rare else { return Waiting::default() };
+        Waiting { calls: core::mem::take(&mut rare.waiting), reader: rare.reader.take() }
+    }
+
+    /// Registers the reading half with those who wait.
+    pub(crate) fn wait_to_read(&mut self, waker: &Waker) {
+        self.rare().reader = Some(waker.clone());
+    }
+
+    /// The last word was said.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended().is_some()
     }
 
     fn rare(&mut self) -> &mut Rare {
@@ -611,13 +661,16 @@ impl Rare {
 }
 
 /// Those who waited; waking them is left until the lock is given back.
-pub(crate) struct Waiting(Vec<(u64, Waker)>);
+#[derive(Default)]
+pub(crate) struct Waiting {
+    calls: Vec<(u64, Waker)>,
+    reader: Option<Waker>,
+}
 
 impl Waiting {
     pub(crate) fn wake(self) {
-        for (_, waker) in self.0 {
-            waker.wake();
-        }
+        let calls = self.calls.into_iter().map(|(_, waker)| waker);
+        calls.chain(self.reader).for_each(Waker::wake);
     }
 }
 

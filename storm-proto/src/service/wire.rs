@@ -1,7 +1,10 @@
 //! The driver's end of a connection: the transport, the bytes being written, the timer.
 //!
 //! Every wait of a driver goes through here, so that writing, pinging and deadlines go on
-//! whatever the application does.
+//! whatever the application does. Where calls block, that takes two threads: `halves` has
+//! the waits of the one that reads.
+
+mod halves;
 
 use core::future::Future;
 use core::pin::Pin;
@@ -14,9 +17,9 @@ use bytes::Bytes;
 
 use super::pool::{self, Scratch};
 use super::runtime::Transport;
-use super::session::Shared;
+use super::session::{Inner, Shared};
 use crate::Instant;
-use crate::connection::link::Step;
+use crate::connection::link::{Link, Step};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::{Event, Receiver};
 use crate::timer::Timer;
@@ -47,6 +50,8 @@ pub(crate) struct Wire<T> {
     end_of_stream: bool,
     /// The link knows that this side does not read.
     paused: bool,
+    /// This is the reading half, on a thread of its own.
+    half: bool,
     reads: u32,
     /// The last read was as large as a small scratch: more comes at once.
     bulk: bool,
@@ -87,6 +92,7 @@ impl<T: Transport> Wire<T> {
             messages: 0,
             end_of_stream: false,
             paused: false,
+            half: false,
             reads: 0,
             bulk: false,
             kept: None,
@@ -103,6 +109,9 @@ impl<T: Transport> Wire<T> {
         shared: &Shared,
         mut receiver: Option<&mut Receiver>,
     ) -> Poll<Option<Input>> {
+        if self.is_half() {
+            return self.poll_input_half(cx, shared, receiver);
+        }
         loop {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(None);
@@ -119,22 +128,10 @@ impl<T: Transport> Wire<T> {
             }
             if !self.end_of_stream {
                 match self.poll_read(cx, receiver.as_deref_mut()) {
-                    Poll::Ready(Ok(input)) if input.len > 0 => {
-                        self.bytes += input.len;
-                        self.reads += 1;
-                        return Poll::Ready(Some(input));
-                    }
-                    Poll::Ready(Ok(input)) => {
-                        input.give();
-                        self.end_of_stream = true;
-                        let unfinished = receiver.as_deref_mut().map(Receiver::unfinished);
-                        self.ended(shared, unfinished.unwrap_or_default());
-                        continue;
-                    }
-                    Poll::Ready(Err(error)) => {
-                        self.failed(shared, error);
-                        continue;
-                    }
+                    Poll::Ready(read) => match self.read(shared, receiver.as_deref_mut(), read) {
+                        None => continue,
+                        input => return Poll::Ready(input),
+                    },
                     Poll::Pending => {}
                 }
             }
@@ -152,6 +149,9 @@ impl<T: Transport> Wire<T> {
         shared: &Shared,
         call: Pin<&mut F>,
     ) -> Poll<Result<F::Output, Cut>> {
+        if self.is_half() {
+            return self.poll_call_half(cx, shared, call);
+        }
         match catch(|| call.poll(cx)) {
             Some(Poll::Ready(output)) => {
                 self.pause(shared, false);
@@ -173,20 +173,14 @@ impl<T: Transport> Wire<T> {
         shared: &Shared,
         len: usize,
     ) -> Poll<bool> {
+        if self.is_half() {
+            return self.poll_room_half(cx, shared, len);
+        }
         loop {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(false);
             }
-            let room = {
-                let mut inner = shared.lock_in_order();
-                let sender = &inner.link.sender;
-                let room = sender.has_room(len) && !sender.is_backpressured();
-                if !room {
-                    inner.link.sender.press();
-                }
-                room || !inner.link.is_open()
-            };
-            if room {
+            if shared.lock_in_order().has_room(len) {
                 self.pause(shared, false);
                 return Poll::Ready(true);
             }
@@ -199,9 +193,7 @@ impl<T: Transport> Wire<T> {
 
     /// An event other than a message.
     pub(crate) fn event(&mut self, shared: &Shared, event: Event<'_>) {
-        let mut inner = shared.lock();
-        inner.link.event(event, self.now);
-        shared.publish(&inner);
+        self.tell(shared, |link, now| link.event(event, now));
     }
 
     /// A message is about to be handed over.
@@ -306,15 +298,10 @@ impl<T: Transport> Wire<T> {
     /// Tells the link what happened, takes what is queued, and asks what is next: once
     /// under the lock.
     fn look(&mut self, shared: &Shared, wrote: Option<usize>) -> Look {
-        let (bytes, messages) =
-            (core::mem::take(&mut self.bytes), core::mem::take(&mut self.messages));
         let mut inner = shared.look();
-        if bytes > 0 {
-            inner.link.received(bytes);
-            shared.count_received(bytes, messages);
-        }
-        if messages > 0 {
-            inner.link.message(self.now);
+        self.count(shared, &mut inner);
+        if T::BLOCKS && !shared.is_reading() {
+            inner.link.pause(true);
         }
         if let Some(n) = wrote {
             inner.wrote(n, &self.outbox, self.now);
@@ -323,12 +310,30 @@ impl<T: Transport> Wire<T> {
         inner.link.sender.take(&mut self.outbox);
         shared.publish(&inner);
         let look = Look { step: inner.link.step(), deadline: inner.link.poll_timeout() };
-        shared.begin_batch(&mut inner);
+        // A handler that blocks could hold its batch back for as long.
+        if !T::BLOCKS {
+            shared.begin_batch(&mut inner);
+        }
         drop(inner);
         if let Some(waiting) = waiting {
             waiting.wake();
         }
         look
+    }
+
+    /// Tells the link what was received since it was told.
+    fn count(&mut self, shared: &Shared, inner: &mut Inner) {
+        let (bytes, messages) =
+            (core::mem::take(&mut self.bytes), core::mem::take(&mut self.messages));
+        if bytes > 0 {
+            inner.link.received(bytes);
+        }
+        if bytes > 0 || messages > 0 {
+            shared.count_received(bytes, messages);
+        }
+        if messages > 0 {
+            inner.link.message(self.now);
+        }
     }
 
     fn poll_read(
@@ -406,16 +411,44 @@ impl<T: Transport> Wire<T> {
         }
     }
 
-    fn ended(&mut self, shared: &Shared, unfinished: Bytes) {
-        let mut inner = shared.lock();
-        inner.link.end_of_stream(unfinished, self.now);
-        shared.publish(&inner);
+    /// What came of a read, told to the link unless it is input.
+    fn read(
+        &mut self,
+        shared: &Shared,
+        receiver: Option<&mut Receiver>,
+        read: io::Result<Input>,
+    ) -> Option<Input> {
+        match read {
+            Ok(input) if input.len > 0 => {
+                self.bytes += input.len;
+                self.reads += 1;
+                return Some(input);
+            }
+            Ok(input) => {
+                input.give();
+                self.end_of_stream = true;
+                let unfinished = receiver.map(Receiver::unfinished).unwrap_or_default();
+                self.tell(shared, |link, now| link.end_of_stream(unfinished, now));
+            }
+            Err(error) => self.failed(shared, error),
+        }
+        None
     }
 
     fn failed(&mut self, shared: &Shared, error: io::Error) {
+        self.tell(shared, |link, _| link.transport_failed(error));
+    }
+
+    /// Tells the link something that may change what it owes.
+    fn tell(&mut self, shared: &Shared, tell: impl FnOnce(&mut Link, Instant)) {
         let mut inner = shared.lock();
-        inner.link.transport_failed(error);
-        shared.publish(&inner);
+        tell(&mut inner.link, self.now);
+        if T::BLOCKS {
+            // The other half looks.
+            shared.changed(inner);
+        } else {
+            shared.publish(&inner);
+        }
     }
 }
 

@@ -153,12 +153,13 @@ impl Runtime for Sim {
         CLOCK.get()
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let id = TASKS.with(|tasks| {
             tasks.borrow_mut().push(Some(Box::pin(task)));
             tasks.borrow().len() - 1
         });
         READY.with(|ready| ready.borrow().lock().unwrap().push_back(id));
+        Ok(())
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send {

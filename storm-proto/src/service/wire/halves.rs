@@ -1,0 +1,157 @@
+//! Where calls block, a connection takes two threads.
+//!
+//! The driver's own thread reads and runs the handler, which may block it. The other one has
+//! the outbox, the timer and the last word: it writes, pings and keeps the deadlines, and when
+//! the connection is over it hangs up, which ends the read. They meet in the session's lock:
+//! what the reader tells the link wakes the writer, and the reader waits for room or for the
+//! end like any caller of `send_wait`.
+
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use super::{Cut, Input, Wire, catch};
+use crate::connection::outbox::Outbox;
+use crate::connection::receiver::Receiver;
+use crate::service::runtime::Transport;
+use crate::service::session::{Session, Shared};
+
+impl<T: Transport> Wire<T> {
+    /// The opening is done: where calls block, writing moves to a thread of its own.
+    pub(crate) fn opened(&mut self, session: &Session) {
+        if !T::BLOCKS {
+            return;
+        }
+        let (clock, limit, session) = (self.clock, self.limit, session.clone());
+        // Above all the answer to the request.
+        let outbox = core::mem::take(&mut self.outbox);
+        let other = session.clone();
+        let split = self.transport.split(move |transport| {
+            let wire = Wire { outbox, ..Wire::new(transport, clock, limit) };
+            Writer { wire: Some(wire), session: other }.run()
+        });
+        if let Err(error) = split {
+            self.failed(session.shared(), error);
+            session.shared().end(&Outbox::new());
+        }
+        self.half = true;
+    }
+
+    #[inline]
+    pub(super) fn is_half(&self) -> bool {
+        T::BLOCKS && self.half
+    }
+
+    /// [`Wire::poll_input`] of the reading half.
+    pub(super) fn poll_input_half(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        mut receiver: Option<&mut Receiver>,
+    ) -> Poll<Option<Input>> {
+        loop {
+            if self.come_back(shared) {
+                return Poll::Ready(None);
+            }
+            if let Some(mut kept) = self.kept.take() {
+                let len = kept.room().len();
+                return Poll::Ready(Some(Input { scratch: Some(kept), len }));
+            }
+            if self.end_of_stream {
+                // The writer goes on to the end.
+                return self.poll_over(cx, shared).map(|()| None);
+            }
+            let read = ready!(self.poll_read(cx, receiver.as_deref_mut()));
+            // A read that failed is not tried again.
+            self.end_of_stream |= read.is_err();
+            if let Some(input) = self.read(shared, receiver.as_deref_mut(), read) {
+                return Poll::Ready(Some(input));
+            }
+        }
+    }
+
+    /// [`Wire::poll_call`] of the reading half.
+    pub(super) fn poll_call_half<F: Future>(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        call: Pin<&mut F>,
+    ) -> Poll<Result<F::Output, Cut>> {
+        if self.bytes > 0 || self.messages > 0 {
+            // The call may take long, and the deadlines run.
+            self.now = (self.clock)();
+            self.count(shared, &mut shared.lock());
+            shared.set_reading(false);
+        }
+        match catch(|| call.poll(cx)) {
+            Some(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Some(Poll::Pending) => self.poll_over(cx, shared).map(|()| Err(Cut::Over)),
+            None => Poll::Ready(Err(Cut::Panicked)),
+        }
+    }
+
+    /// [`Wire::poll_room`] of the reading half.
+    pub(super) fn poll_room_half(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        len: usize,
+    ) -> Poll<bool> {
+        let mut inner = shared.lock();
+        if inner.is_over() {
+            return Poll::Ready(false);
+        }
+        if inner.has_room(len) {
+            return Poll::Ready(true);
+        }
+        shared.set_reading(false);
+        inner.wait_to_read(cx.waker());
+        Poll::Pending
+    }
+
+    /// Back from the handler, to read. True once the connection is over.
+    fn come_back(&mut self, shared: &Shared) -> bool {
+        self.now = (self.clock)();
+        let mut inner = shared.lock();
+        shared.set_reading(true);
+        inner.link.pause(false);
+        self.count(shared, &mut inner);
+        let over = inner.is_over();
+        if inner.link.is_finished() && !over {
+            shared.changed(inner);
+        }
+        over
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        let mut inner = shared.lock();
+        if inner.is_over() {
+            return Poll::Ready(());
+        }
+        inner.wait_to_read(cx.waker());
+        Poll::Pending
+    }
+}
+
+/// The writing half: when it goes, the connection is over.
+struct Writer<T: Transport> {
+    wire: Option<Wire<T>>,
+    session: Session,
+}
+
+impl<T: Transport> Writer<T> {
+    async fn run(mut self) {
+        let Some(wire) = &mut self.wire else { return };
+        poll_fn(|cx| wire.poll_quiet(cx, self.session.shared())).await;
+    }
+}
+
+impl<T: Transport> Drop for Writer<T> {
+    fn drop(&mut self) {
+        let Some(Wire { mut transport, outbox, .. }) = self.wire.take() else { return };
+        transport.hang_up();
+        // The reader has the last handle then, and closes the stream before the last event.
+        drop(transport);
+        self.session.shared().end(&outbox);
+    }
+}

@@ -1,0 +1,159 @@
+//! A stream and a timer.
+
+use std::future::Future;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use storm_proto::Instant;
+use storm_proto::service::Transport as TransportApi;
+
+use crate::runtime::{block_on, poll_until, spawn};
+
+/// How long a read or a write blocks before the deadlines are looked at: a peer that reads
+/// nothing, or says nothing during the handshake, is noticed so much later than it could be.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Stack of a thread that writes; it runs no code of the application.
+const WRITER_STACK: usize = 128 << 10;
+
+/// A handle on a connected stream.
+#[derive(Debug)]
+pub struct Transport {
+    stream: Arc<Stream>,
+    timer: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Transport {
+    pub(crate) fn tcp(stream: TcpStream) -> io::Result<Transport> {
+        stream.set_read_timeout(Some(TICK))?;
+        stream.set_write_timeout(Some(TICK))?;
+        Ok(Transport { stream: Arc::new(Stream::Tcp(stream)), timer: None })
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn unix(stream: UnixStream) -> io::Result<Transport> {
+        stream.set_read_timeout(Some(TICK))?;
+        stream.set_write_timeout(Some(TICK))?;
+        Ok(Transport { stream: Arc::new(Stream::Unix(stream)), timer: None })
+    }
+}
+
+impl Stream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&*stream).read(buffer),
+            #[cfg(unix)]
+            Stream::Unix(stream) => (&*stream).read(buffer),
+        }
+    }
+
+    fn write(&self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => (&*stream).write_vectored(chunks),
+            #[cfg(unix)]
+            Stream::Unix(stream) => (&*stream).write_vectored(chunks),
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(how),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.shutdown(how),
+        }
+    }
+
+    /// Lets a read wait as long as it takes: [`Transport::hang_up`] ends it.
+    fn read_without_end(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(None),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_read_timeout(None),
+        }
+    }
+}
+
+impl TransportApi for Transport {
+    const BLOCKS: bool = true;
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        poll(cx, || self.stream.read(buffer))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunks: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        poll(cx, || self.stream.write(chunks))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.shutdown(Shutdown::Write))
+    }
+
+    fn arm(&mut self, at: Instant) {
+        self.timer = Some(at);
+    }
+
+    fn poll_timer(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        self.timer.map_or(Poll::Pending, poll_until)
+    }
+
+    fn reset(&mut self) {
+        match &*self.stream {
+            Stream::Tcp(stream) => storm_socket::reset_on_close(stream),
+            // A Unix socket knows no reset: its peer sees the end.
+            #[cfg(unix)]
+            Stream::Unix(_) => {}
+        }
+    }
+
+    fn split<F>(&mut self, write: impl FnOnce(Transport) -> F + Send + 'static) -> io::Result<()>
+    where
+        F: Future<Output = ()>,
+    {
+        // Elsewhere the end of the stream from one thread does not reach a read on another.
+        if cfg!(unix) {
+            self.stream.read_without_end()?;
+        }
+        let other = Transport { stream: self.stream.clone(), timer: None };
+        spawn(WRITER_STACK, || block_on(write(other)))
+    }
+
+    fn hang_up(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+}
+
+/// Makes a call that blocks. Where it had to give up for now, it is to be made again after a
+/// look at everything else.
+fn poll(
+    cx: &mut Context<'_>,
+    mut call: impl FnMut() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            called => return Poll::Ready(called),
+        }
+    }
+}
