@@ -66,9 +66,11 @@ impl Role {
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
     let python = environment(&options.python)?;
     let mut clean = true;
-    for &role in options.role.list() {
-        let run = Run { python: &python, role, runtime: options.runtime, cases: &options.cases };
-        clean &= report(&run, &run.results()?);
+    for runtime in options.runtime.each() {
+        for &role in options.role.list() {
+            let run = Run { python: &python, role, runtime, cases: &options.cases };
+            clean &= report(&run, &run.results()?);
+        }
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
-use storm_tokio::{Client, Message, Session};
+use conformance::adapter::Adapter;
+use storm_proto::Message;
+use storm_proto::service::{Client, ConnectError, Session};
 
-use crate::Runtime;
-use crate::echo::{tokio_runtime, websocket};
+use crate::echo::websocket;
+use crate::{Job, Runtime};
 
 /// What the cases with the largest messages need.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -20,55 +22,54 @@ pub(crate) struct Options {
     /// The fuzzing server.
     #[arg(long, default_value = "ws://127.0.0.1:9001")]
     url: String,
-    /// The name in its report.
+    /// The name in its report; each runtime adds its own.
     #[arg(long, default_value = "storm")]
     agent: String,
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
-    match options.runtime {
-        Runtime::Tokio => {
-            tokio_runtime(1)?.block_on(on_tokio(options)).map_err(io::Error::other)?
-        }
-    }
+    options.runtime.run(1, options)?;
     Ok(ExitCode::SUCCESS)
 }
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-async fn on_tokio(options: &Options) -> Result<()> {
-    let base = options.url.trim_end_matches('/');
-    let cases = case_count(base).await?;
-    for case in 1..=cases {
-        let address = format!("{base}/runCase?case={case}&agent={}", options.agent);
-        let echo = |session: &Session, message: Message<'_>| session.send(message);
-        // A case may refuse the handshake; the report says what it makes of that.
-        if let Ok(session) = connect(&address, echo).await {
-            session.closed().await;
+impl Job for Options {
+    fn run<A: Adapter>(&self, adapter: &A, name: &str) -> io::Result<()> {
+        let base = self.url.trim_end_matches('/');
+        let agent = format!("{}-{name}", self.agent);
+        let cases = case_count(adapter, base)?;
+        for case in 1..=cases {
+            let address = format!("{base}/runCase?case={case}&agent={agent}");
+            let echo = |session: &Session, message: Message<'_>| session.send(message);
+            // A case may refuse the handshake; the report says what it makes of that.
+            let _ = run_to_end(adapter, &address, echo);
         }
+        let address = format!("{base}/updateReports?agent={agent}");
+        run_to_end(adapter, &address, |_, _| {}).map_err(io::Error::other)
     }
-    let address = format!("{base}/updateReports?agent={}", options.agent);
-    connect(&address, |_, _| {}).await?.closed().await;
-    Ok(())
 }
 
 /// Asks the server how many cases it has.
-async fn case_count(base: &str) -> Result<usize> {
+fn case_count<A: Adapter>(adapter: &A, base: &str) -> io::Result<usize> {
     let count = Arc::new(Mutex::new(String::new()));
     let received = count.clone();
     let take = move |_: &Session, message: Message<'_>| {
         let text = message.as_text().unwrap_or_default();
-        received.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_str(text);
+        received.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
     };
-    connect(&format!("{base}/getCaseCount"), take).await?.closed().await;
-    let count = count.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(count.trim().parse()?)
+    run_to_end(adapter, &format!("{base}/getCaseCount"), take).map_err(io::Error::other)?;
+    let count = count.lock().unwrap_or_else(PoisonError::into_inner);
+    count.trim().parse().map_err(io::Error::other)
 }
 
-async fn connect<R: 'static>(
+/// Connects, and waits until the server has ended the session.
+fn run_to_end<A: Adapter, R: 'static>(
+    adapter: &A,
     address: &str,
     on_message: impl Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
-) -> Result<Session> {
-    let client = Client::new(address).websocket(websocket(Some(MAX_MESSAGE)));
-    Ok(client.on_message(on_message).connect().await?)
+) -> Result<(), ConnectError> {
+    let client = Client::<A::Runtime>::new(address).runtime(adapter.runtime());
+    let client = client.websocket(websocket(Some(MAX_MESSAGE))).on_message(on_message);
+    let session = adapter.wait(client.connect())?;
+    adapter.block_on(session.closed());
+    Ok(())
 }

@@ -5,9 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use storm_tokio::{Delimiter, LengthPrefix, Server, WebSocket};
+use conformance::adapter::Adapter;
+use storm_proto::WebSocket;
+use storm_proto::framing::{Delimiter, LengthPrefix};
+use storm_proto::service::Server;
+use tokio::sync::Notify;
 
-use crate::Runtime;
+use crate::{Job, Runtime};
 
 /// How long sessions may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -21,7 +25,7 @@ pub(crate) struct Options {
     listen: String,
     #[arg(long, value_enum, default_value = "ws")]
     protocol: Protocol,
-    /// Worker threads; 1 is a current-thread runtime.
+    /// Worker threads; 1 is a current-thread runtime. async-std and std choose themselves.
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// The longest message and frame in bytes.
@@ -48,39 +52,39 @@ impl Protocol {
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
-    match options.runtime {
-        Runtime::Tokio => tokio_runtime(options.threads)?.block_on(on_tokio(options))?,
+    if options.runtime == Runtime::All {
+        return Err(io::Error::other("an echo server runs on one runtime"));
     }
+    ctrlc::set_handler(|| INTERRUPTED.notify_one()).map_err(io::Error::other)?;
+    options.runtime.run(options.threads, options)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A runtime with so many workers; one means the current thread.
-pub(crate) fn tokio_runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
-    if threads <= 1 {
-        return tokio::runtime::Builder::new_current_thread().enable_all().build();
-    }
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
-}
+/// Told by SIGINT and SIGTERM.
+static INTERRUPTED: Notify = Notify::const_new();
 
-async fn on_tokio(options: &Options) -> io::Result<()> {
-    let server = Server::bind(&options.listen);
-    let server = match options.protocol {
-        Protocol::Ws => server.websocket(websocket(options.max_message)),
-        Protocol::Tcp => server,
-        Protocol::Lines => server.framed(match options.max_message {
-            Some(bytes) => Delimiter::lines().limit(bytes),
-            None => Delimiter::lines(),
-        }),
-        Protocol::Length => server.framed(match options.max_message {
-            Some(bytes) => LengthPrefix::new().limit(bytes),
-            None => LengthPrefix::new(),
-        }),
-    };
-    let running = server.on_message(|session, message| session.send(message)).start().await?;
-    say(&format!("listening on {}://{}", options.protocol.scheme(), running.address()))?;
-    interrupted().await?;
-    running.stop(GRACE).await;
-    Ok(())
+impl Job for Options {
+    fn run<A: Adapter>(&self, adapter: &A, _: &str) -> io::Result<()> {
+        let server = Server::<A::Runtime>::bind(&self.listen).runtime(adapter.runtime());
+        let server = match self.protocol {
+            Protocol::Ws => server.websocket(websocket(self.max_message)),
+            Protocol::Tcp => server,
+            Protocol::Lines => server.framed(match self.max_message {
+                Some(bytes) => Delimiter::lines().limit(bytes),
+                None => Delimiter::lines(),
+            }),
+            Protocol::Length => server.framed(match self.max_message {
+                Some(bytes) => LengthPrefix::new().limit(bytes),
+                None => LengthPrefix::new(),
+            }),
+        };
+        let server = server.on_message(|session, message| session.send(message));
+        let running = adapter.wait(server.start())?;
+        say(&format!("listening on {}://{}", self.protocol.scheme(), running.address()))?;
+        adapter.block_on(INTERRUPTED.notified());
+        adapter.wait(running.stop(GRACE));
+        Ok(())
+    }
 }
 
 pub(crate) fn websocket(max_message: Option<usize>) -> WebSocket {
@@ -95,16 +99,4 @@ pub(crate) fn say(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
-}
-
-/// Waits for SIGINT or SIGTERM.
-async fn interrupted() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

@@ -5,9 +5,11 @@ mod autobahn;
 mod client;
 mod echo;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use conformance::adapter::{Adapter, OnAsyncStd, OnSmol, OnStd, OnTokio};
 
 /// Proves Storm against the outside world.
 #[derive(Parser)]
@@ -26,11 +28,46 @@ enum Command {
 enum Runtime {
     /// storm-tokio
     Tokio,
+    /// storm-smol on smol
+    Smol,
+    /// storm-smol on async-std
+    AsyncStd,
+    /// storm-std
+    Std,
+    /// One after the other, where that can be done
+    All,
+}
+
+/// Something to be done on any runtime.
+trait Job {
+    fn run<A: Adapter>(&self, adapter: &A, name: &str) -> io::Result<()>;
 }
 
 impl Runtime {
     fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Those that it stands for.
+    fn each(self) -> Vec<Runtime> {
+        match self {
+            Runtime::All => vec![Runtime::Tokio, Runtime::Smol, Runtime::AsyncStd, Runtime::Std],
+            one => vec![one],
+        }
+    }
+
+    /// Does a job on each.
+    fn run(self, threads: usize, job: &impl Job) -> io::Result<()> {
+        for runtime in self.each() {
+            let name = runtime.name();
+            match runtime {
+                Runtime::Tokio => job.run(&OnTokio::new(threads)?, &name)?,
+                Runtime::Smol => job.run(&OnSmol::new(threads)?, &name)?,
+                Runtime::AsyncStd => job.run(&OnAsyncStd, &name)?,
+                Runtime::Std | Runtime::All => job.run(&OnStd, &name)?,
+            }
+        }
+        Ok(())
     }
 }
 

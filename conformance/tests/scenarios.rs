@@ -60,13 +60,17 @@ macro_rules! all_scenarios {
 }
 
 mod tokio {
-    all_scenarios!(crate::scenarios::harness::OnTokio);
+    all_scenarios!(crate::scenarios::harness::Tokio);
 }
 
 mod smol {
-    all_scenarios!(crate::scenarios::harness::OnSmol);
+    all_scenarios!(crate::scenarios::harness::Smol);
+}
+
+mod async_std {
+    all_scenarios!(crate::scenarios::harness::AsyncStd);
 }
 
 mod std {
-    all_scenarios!(crate::scenarios::harness::OnStd);
+    all_scenarios!(crate::scenarios::harness::Std);
 }

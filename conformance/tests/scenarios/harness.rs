@@ -4,27 +4,37 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use conformance::adapter::{Adapter, OnAsyncStd, OnSmol, OnStd, OnTokio};
 use storm_proto::service::{Client, ConnectError, Handler, Running, Runtime, Server, Session};
 use storm_proto::{DisconnectReason, Error, Message, OwnedMessage, WebSocket};
 
 /// Longer than anything takes that happens at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The waits of a runtime under test.
+type Wait<R, F> = <R as Runtime>::Wait<F>;
+
 /// A runtime under test.
 pub(crate) trait Harness {
+    type Adapter: Adapter<Runtime = Self::Runtime>;
     type Runtime: Runtime + Default;
 
-    /// Runs a future inside of the runtime, whose tasks go on beside it.
-    fn block_on<F: Future>(future: F) -> F::Output;
+    /// One for all scenarios.
+    fn adapter() -> &'static Self::Adapter;
 
-    /// Waits for what a call of Storm's returned.
-    fn wait<F: Future>(wait: <Self::Runtime as Runtime>::Wait<F>) -> F::Output;
+    fn block_on<F: Future>(future: F) -> F::Output {
+        Self::adapter().block_on(future)
+    }
 
-    /// Gives up such a call after it has begun, where that can be done.
-    fn give_up<F: Future>(wait: <Self::Runtime as Runtime>::Wait<F>);
+    fn wait<F: Future>(wait: Wait<Self::Runtime, F>) -> F::Output {
+        Self::adapter().wait(wait)
+    }
+
+    fn give_up<F: Future>(wait: Wait<Self::Runtime, F>) {
+        Self::adapter().give_up(wait);
+    }
 
     fn start<H: Handler>(server: Server<Self::Runtime, H>) -> Started<Self> {
         let running = Self::wait(server.start()).expect("the server starts");
@@ -32,11 +42,12 @@ pub(crate) trait Harness {
     }
 
     fn connect<H: Handler>(client: Client<Self::Runtime, H>) -> Result<Session, ConnectError> {
-        Self::wait(client.connect())
+        Self::wait(client.runtime(Self::adapter().runtime()).connect())
     }
 
     fn server() -> Server<Self::Runtime> {
-        Server::bind("127.0.0.1:0").close_timeout(Duration::from_secs(10))
+        let server = Server::bind("127.0.0.1:0").runtime(Self::adapter().runtime());
+        server.close_timeout(Duration::from_secs(10))
     }
 
     fn websocket() -> Server<Self::Runtime> {
@@ -71,75 +82,27 @@ impl<H: Harness + ?Sized> Drop for Started<H> {
     }
 }
 
-/// tokio with two workers.
-pub(crate) struct OnTokio;
+/// A harness for each adapter, made when it is first asked for.
+macro_rules! harness {
+    ($name:ident, $adapter:ty, $new:expr) => {
+        pub(crate) struct $name;
 
-impl Harness for OnTokio {
-    type Runtime = storm_tokio::Tokio;
+        impl Harness for $name {
+            type Adapter = $adapter;
+            type Runtime = <$adapter as Adapter>::Runtime;
 
-    fn block_on<F: Future>(future: F) -> F::Output {
-        static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-        let build = || {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            builder.worker_threads(2).enable_all().build().expect("a runtime")
-        };
-        RUNTIME.get_or_init(build).block_on(future)
-    }
-
-    fn wait<F: Future>(wait: F) -> F::Output {
-        Self::block_on(wait)
-    }
-
-    fn give_up<F: Future>(wait: F) {
-        Self::block_on(poll_once(wait));
-    }
-}
-
-/// smol's global executor, on whose threads tasks run.
-pub(crate) struct OnSmol;
-
-impl Harness for OnSmol {
-    type Runtime = storm_smol::Smol;
-
-    fn block_on<F: Future>(future: F) -> F::Output {
-        smol::block_on(future)
-    }
-
-    fn wait<F: Future>(wait: F) -> F::Output {
-        smol::block_on(wait)
-    }
-
-    fn give_up<F: Future>(wait: F) {
-        smol::block_on(poll_once(wait));
-    }
-}
-
-/// Threads: every call has come to its end when it returns.
-pub(crate) struct OnStd;
-
-impl Harness for OnStd {
-    type Runtime = storm_std::Std;
-
-    fn block_on<F: Future>(future: F) -> F::Output {
-        storm_proto::service::park::block_on(future, storm_std::Std::now)
-    }
-
-    fn wait<F: Future>(wait: F::Output) -> F::Output {
-        wait
-    }
-
-    fn give_up<F: Future>(_: F::Output) {}
-}
-
-/// Polls a future once and drops it.
-async fn poll_once(future: impl Future) {
-    let mut future = Box::pin(future);
-    let begin = |cx: &mut Context<'_>| {
-        let _ = future.as_mut().poll(cx);
-        Poll::Ready(())
+            fn adapter() -> &'static $adapter {
+                static ADAPTER: OnceLock<$adapter> = OnceLock::new();
+                ADAPTER.get_or_init(|| $new)
+            }
+        }
     };
-    std::future::poll_fn(begin).await;
 }
+
+harness!(Tokio, OnTokio, OnTokio::new(2).expect("a runtime"));
+harness!(Smol, OnSmol, OnSmol::new(2).expect("an executor"));
+harness!(AsyncStd, OnAsyncStd, OnAsyncStd);
+harness!(Std, OnStd, OnStd);
 
 /// What happened to a session, as its handler saw it.
 #[derive(Debug)]
