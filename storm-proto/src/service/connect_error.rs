@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::client::proxy::ProxyError;
 use crate::client::reconnect::Verdict;
 use crate::client::uri::UriError;
 use crate::error::TransportError;
@@ -18,6 +19,8 @@ pub enum ConnectError {
     NoTls,
     /// The network: the name was not found, or no address answered.
     Transport(TransportError),
+    /// The proxy: it refused, does not speak as one, or cannot be asked.
+    Proxy(ProxyError),
     /// The server refused or does not speak WebSocket; or what was to be sent cannot be.
     Handshake(HandshakeError),
     /// The deadline over all of it passed.
@@ -25,7 +28,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// The HTTP status, if the server refused with one.
+    /// The HTTP status, if the server refused with one; that of a proxy stands in its error.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -34,9 +37,9 @@ impl ConnectError {
         }
     }
 
-    /// True if the same connect may succeed later: the network failed, time ran out, or the
-    /// server refused with 408, 425, 429 or 5xx. Whatever is wrong with the address, the
-    /// request or the kind of server stays so.
+    /// True if the same connect may succeed later: the network failed, time ran out, the
+    /// server or a proxy refused with 408, 425, 429 or 5xx, or the proxy did not reach the
+    /// server. Whatever is wrong with the address, the request or the kind of server stays so.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.verdict() != Verdict::Final
@@ -57,6 +60,7 @@ impl ConnectError {
         match self {
             ConnectError::Uri(_) | ConnectError::NoTls => Verdict::Final,
             ConnectError::Transport(_) | ConnectError::Timeout(_) => Verdict::RETRY,
+            ConnectError::Proxy(error) => error.verdict(),
             ConnectError::Handshake(error) => Verdict::of_handshake(error),
         }
     }
@@ -68,6 +72,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Uri(error) => error.fmt(f),
             ConnectError::NoTls => f.write_str("wss needs tls, which this build does not have"),
             ConnectError::Transport(error) => error.fmt(f),
+            ConnectError::Proxy(error) => error.fmt(f),
             ConnectError::Handshake(error) => error.fmt(f),
             ConnectError::Timeout(timeout) => {
                 write!(f, "not connected within {} ms", timeout.as_millis())
@@ -102,6 +107,8 @@ mod tests {
             (ConnectError::Timeout(Duration::from_secs(10)), true),
             (ConnectError::Handshake(HandshakeError::EndOfStream), true),
             (ConnectError::Handshake(HandshakeError::AcceptKey), false),
+            (ConnectError::Proxy(ProxyError::Refused { status: 502 }), true),
+            (ConnectError::Proxy(ProxyError::Refused { status: 407 }), false),
             (ConnectError::Uri(UriError::Host), false),
             (ConnectError::NoTls, false),
         ] {
