@@ -112,6 +112,8 @@ pub use connection::sender::Sender;
 pub use connection::{Application, Connection};
 
 pub(crate) mod client;
+pub use client::proxy::{Proxy, ProxyError, SocksReply};
+pub use client::reconnect::Reconnect;
 pub use client::uri::{Scheme, Target, Uri, UriError};
 
 mod extensions;

@@ -230,7 +230,8 @@ fn parse_unix(scheme: &str, path: &str) -> Result<Uri, UriError> {
     Ok(Uri { scheme, target, resource: parse_resource(scheme, resource)? })
 }
 
-fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
+/// Host and port, if one stands there, of what has no user.
+pub(super) fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
     if authority.contains('@') {
         return Err(UriError::UserInfo);
     }
@@ -244,8 +245,7 @@ fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
         }
         None => {
             let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-            if name.is_empty() || !name.bytes().all(valid) {
+            if !is_name(name) {
                 return Err(UriError::Host);
             }
             (name, port)
@@ -258,7 +258,13 @@ fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
     }
 }
 
-fn parse_port(digits: &str) -> Result<u16, UriError> {
+/// True for the characters that the name of a host can have.
+pub(super) fn is_name(text: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !text.is_empty() && text.bytes().all(valid)
+}
+
+pub(super) fn parse_port(digits: &str) -> Result<u16, UriError> {
     let port = digits.parse().map_err(|_| UriError::Port)?;
     if port == 0 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(UriError::Port);

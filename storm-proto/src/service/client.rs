@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::callbacks::Callbacks;
+use super::connect_error::ConnectError;
 use super::dial;
 use super::driver::{Driver, Guard, drive};
 use super::handler::Handler;
@@ -19,14 +20,14 @@ use super::runtime::{Ends, Runtime};
 use super::session::{Identity, Session};
 use super::wire::Wire;
 use crate::Instant;
-use crate::client::uri::{Uri, UriError};
+use crate::client::uri::Uri;
 use crate::connection::flow::WaterMarks;
 use crate::connection::link::Link;
 use crate::connection::options::{Options, Timeouts};
 use crate::connection::reason::DisconnectReason;
 use crate::connection::receiver::Receiver;
 use crate::connection::sender::Sender;
-use crate::error::{Error, TransportError};
+use crate::error::Error;
 use crate::extensions::Extensions;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
@@ -301,46 +302,3 @@ impl<R, H> fmt::Debug for Client<R, H> {
             .finish_non_exhaustive()
     }
 }
-
-/// Why a connect failed.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// Local: the address cannot be connected to. Nothing was tried.
-    Uri(UriError),
-    /// Local: `wss` needs TLS, which this build does not have. It never falls back to plain.
-    NoTls,
-    /// The network: the name was not found, or no address answered.
-    Transport(TransportError),
-    /// The server refused or does not speak WebSocket; or what was to be sent cannot be.
-    Handshake(HandshakeError),
-    /// The deadline over all of it passed.
-    Timeout(Duration),
-}
-
-impl ConnectError {
-    /// The HTTP status, if the server refused with one.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            ConnectError::Handshake(error) => error.status(),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConnectError::Uri(error) => error.fmt(f),
-            ConnectError::NoTls => f.write_str("wss needs tls, which this build does not have"),
-            ConnectError::Transport(error) => error.fmt(f),
-            ConnectError::Handshake(error) => error.fmt(f),
-            ConnectError::Timeout(timeout) => {
-                write!(f, "not connected within {} ms", timeout.as_millis())
-            }
-        }
-    }
-}
-
-impl core::error::Error for ConnectError {}

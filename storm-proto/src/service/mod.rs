@@ -7,6 +7,7 @@
 mod batch;
 mod callbacks;
 mod client;
+mod connect_error;
 mod dial;
 mod driver;
 mod handler;
@@ -22,7 +23,8 @@ mod session;
 mod wire;
 
 pub use callbacks::{Callbacks, Unset};
-pub use client::{Client, ConnectError};
+pub use client::Client;
+pub use connect_error::ConnectError;
 pub use handler::Handler;
 pub use options::{KeepAlive, ListenOptions, SocketOptions};
 pub use runtime::{Address, Ends, Listener, Runtime, Transport};

@@ -1,0 +1,129 @@
+//! Why a connect failed, and whether another may succeed.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::client::proxy::ProxyError;
+use crate::client::reconnect::Verdict;
+use crate::client::uri::UriError;
+use crate::error::TransportError;
+use crate::websocket::handshake::HandshakeError;
+
+/// Why a connect failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Local: the address cannot be connected to. Nothing was tried.
+    Uri(UriError),
+    /// Local: `wss` needs TLS, which this build does not have. It never falls back to plain.
+    NoTls,
+    /// The network: the name was not found, or no address answered.
+    Transport(TransportError),
+    /// The proxy: it refused, does not speak as one, or cannot be asked.
+    Proxy(ProxyError),
+    /// The server refused or does not speak WebSocket; or what was to be sent cannot be.
+    Handshake(HandshakeError),
+    /// The deadline over all of it passed.
+    Timeout(Duration),
+}
+
+impl ConnectError {
+    /// The HTTP status, if the server refused with one; that of a proxy stands in its error.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            ConnectError::Handshake(error) => error.status(),
+            _ => None,
+        }
+    }
+
+    /// True if the same connect may succeed later: the network failed, time ran out, the
+    /// server or a proxy refused with 408, 425, 429 or 5xx, or the proxy did not reach the
+    /// server. Whatever is wrong with the address, the request or the kind of server stays so.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.verdict() != Verdict::Final
+    }
+
+    /// How long the server that refused wants to be left alone (`Retry-After`, RFC 9110
+    /// section 10.2.3), as it says: it may be any time. None if it said nothing, named a date,
+    /// or refused for good.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.verdict() {
+            Verdict::Retry { after } => after,
+            Verdict::Final => None,
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            ConnectError::Uri(_) | ConnectError::NoTls => Verdict::Final,
+            ConnectError::Transport(_) | ConnectError::Timeout(_) => Verdict::RETRY,
+            ConnectError::Proxy(error) => error.verdict(),
+            ConnectError::Handshake(error) => Verdict::of_handshake(error),
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::Uri(error) => error.fmt(f),
+            ConnectError::NoTls => f.write_str("wss needs tls, which this build does not have"),
+            ConnectError::Transport(error) => error.fmt(f),
+            ConnectError::Proxy(error) => error.fmt(f),
+            ConnectError::Handshake(error) => error.fmt(f),
+            ConnectError::Timeout(timeout) => {
+                write!(f, "not connected within {} ms", timeout.as_millis())
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::TransportErrorKind;
+    use crate::random::Random;
+    use crate::websocket::handshake::{ClientHandshake, HeadLimits, Offer};
+
+    fn refused(answer: &str) -> ConnectError {
+        let uri = "ws://h/".parse().unwrap();
+        let mut random = Random::from_seed(1);
+        let (mut handshake, _) =
+            ClientHandshake::new(&uri, &Offer::new(), HeadLimits::new(), &mut random).unwrap();
+        let answered = handshake.receive(&mut answer.as_bytes());
+        ConnectError::Handshake(answered.unwrap().unwrap_err())
+    }
+
+    #[test]
+    fn the_network_may_come_back_and_a_wrong_address_stays_wrong() {
+        let transport = TransportError::new(TransportErrorKind::Refused, None);
+        for (error, retryable) in [
+            (ConnectError::Transport(transport), true),
+            (ConnectError::Timeout(Duration::from_secs(10)), true),
+            (ConnectError::Handshake(HandshakeError::EndOfStream), true),
+            (ConnectError::Handshake(HandshakeError::AcceptKey), false),
+            (ConnectError::Proxy(ProxyError::Refused { status: 502 }), true),
+            (ConnectError::Proxy(ProxyError::Refused { status: 407 }), false),
+            (ConnectError::Uri(UriError::Host), false),
+            (ConnectError::NoTls, false),
+        ] {
+            assert_eq!(error.is_retryable(), retryable, "{error}");
+            assert_eq!(error.retry_after(), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_itself_whether_and_when() {
+        let busy = refused("HTTP/1.1 503 x\r\nContent-Length: 0\r\nRetry-After: 900\r\n\r\n");
+        assert_eq!((busy.status(), busy.is_retryable()), (Some(503), true));
+        assert_eq!(busy.retry_after(), Some(Duration::from_secs(900)));
+        let never = refused("HTTP/1.1 401 x\r\nContent-Length: 0\r\nRetry-After: 900\r\n\r\n");
+        assert_eq!((never.status(), never.is_retryable()), (Some(401), false));
+        assert_eq!(never.retry_after(), None);
+    }
+}
