@@ -3,6 +3,7 @@
 use core::future::{Future, ready};
 
 use super::handler::Handler;
+use super::reconnecting::Retry;
 use super::session::Session;
 use crate::connection::reason::DisconnectReason;
 use crate::error::Error;
@@ -15,12 +16,13 @@ use crate::websocket::handshake::{Accept, Decision, Request};
 /// ignored, so that `|session, message| session.send(message)` is one. For work that
 /// waits implement [`Handler`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Callbacks<G = Unset, C = Unset, M = Unset, D = Unset, E = Unset> {
+pub struct Callbacks<G = Unset, C = Unset, M = Unset, D = Unset, E = Unset, T = Unset> {
     connecting: G,
     connected: C,
     message: M,
     disconnected: D,
     error: E,
+    reconnecting: T,
 }
 
 /// No closure.
@@ -37,65 +39,76 @@ impl Callbacks {
             message: Unset,
             disconnected: Unset,
             error: Unset,
+            reconnecting: Unset,
         }
     }
 }
 
-impl<G, C, M, D, E> Callbacks<G, C, M, D, E> {
+impl<G, C, M, D, E, T> Callbacks<G, C, M, D, E, T> {
     /// Sets the closure for [`Handler::on_connecting`].
-    pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E>
+    pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E, T>
     where
         F: Fn(&Request) -> R + Send + Sync + 'static,
         R: Into<Decision>,
     {
-        let Callbacks { connected, message, disconnected, error, .. } = self;
-        Callbacks { connecting: f, connected, message, disconnected, error }
+        let Callbacks { connected, message, disconnected, error, reconnecting, .. } = self;
+        Callbacks { connecting: f, connected, message, disconnected, error, reconnecting }
     }
 
     /// Sets the closure for [`Handler::on_connected`].
-    pub fn on_connected<F, R>(self, f: F) -> Callbacks<G, F, M, D, E>
+    pub fn on_connected<F, R>(self, f: F) -> Callbacks<G, F, M, D, E, T>
     where
         F: Fn(&Session) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, message, disconnected, error, .. } = self;
-        Callbacks { connecting, connected: f, message, disconnected, error }
+        let Callbacks { connecting, message, disconnected, error, reconnecting, .. } = self;
+        Callbacks { connecting, connected: f, message, disconnected, error, reconnecting }
     }
 
     /// Sets the closure for [`Handler::on_message`].
-    pub fn on_message<F, R>(self, f: F) -> Callbacks<G, C, F, D, E>
+    pub fn on_message<F, R>(self, f: F) -> Callbacks<G, C, F, D, E, T>
     where
         F: Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, disconnected, error, .. } = self;
-        Callbacks { connecting, connected, message: f, disconnected, error }
+        let Callbacks { connecting, connected, disconnected, error, reconnecting, .. } = self;
+        Callbacks { connecting, connected, message: f, disconnected, error, reconnecting }
     }
 
     /// Sets the closure for [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, R>(self, f: F) -> Callbacks<G, C, M, F, E>
+    pub fn on_disconnected<F, R>(self, f: F) -> Callbacks<G, C, M, F, E, T>
     where
         F: Fn(&Session, &DisconnectReason) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, error, .. } = self;
-        Callbacks { connecting, connected, message, disconnected: f, error }
+        let Callbacks { connecting, connected, message, error, reconnecting, .. } = self;
+        Callbacks { connecting, connected, message, disconnected: f, error, reconnecting }
     }
 
     /// Sets the closure for [`Handler::on_error`].
-    pub fn on_error<F, R>(self, f: F) -> Callbacks<G, C, M, D, F>
+    pub fn on_error<F, R>(self, f: F) -> Callbacks<G, C, M, D, F, T>
     where
         F: Fn(Option<&Session>, &Error) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, disconnected, .. } = self;
-        Callbacks { connecting, connected, message, disconnected, error: f }
+        let Callbacks { connecting, connected, message, disconnected, reconnecting, .. } = self;
+        Callbacks { connecting, connected, message, disconnected, error: f, reconnecting }
+    }
+
+    /// Sets the closure for [`Handler::on_reconnecting`].
+    pub fn on_reconnecting<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, F>
+    where
+        F: Fn(&Retry) -> R + Send + Sync + 'static,
+    {
+        let Callbacks { connecting, connected, message, disconnected, error, .. } = self;
+        Callbacks { connecting, connected, message, disconnected, error, reconnecting: f }
     }
 }
 
-impl<G, C, M, D, E> Handler for Callbacks<G, C, M, D, E>
+impl<G, C, M, D, E, T> Handler for Callbacks<G, C, M, D, E, T>
 where
     G: Connecting,
     C: Connected,
     M: Messages,
     D: Disconnected,
     E: Errors,
+    T: Retries,
 {
     fn on_connecting(&self, request: &Request) -> impl Future<Output = Decision> + Send {
         ready(self.connecting.call(request))
@@ -131,6 +144,11 @@ where
         error: &Error,
     ) -> impl Future<Output = ()> + Send {
         self.error.call(session, error);
+        ready(())
+    }
+
+    fn on_reconnecting(&self, retry: &Retry) -> impl Future<Output = ()> + Send {
+        self.reconnecting.call(retry);
         ready(())
     }
 }
@@ -213,4 +231,18 @@ impl<F: Fn(Option<&Session>, &Error) -> R + Send + Sync + 'static, R> Errors for
 
 impl Errors for Unset {
     fn call(&self, _: Option<&Session>, _: &Error) {}
+}
+
+pub trait Retries: Send + Sync + 'static {
+    fn call(&self, retry: &Retry);
+}
+
+impl<F: Fn(&Retry) -> R + Send + Sync + 'static, R> Retries for F {
+    fn call(&self, retry: &Retry) {
+        self(retry);
+    }
+}
+
+impl Retries for Unset {
+    fn call(&self, _: &Retry) {}
 }

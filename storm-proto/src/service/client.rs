@@ -1,4 +1,4 @@
-//! A client: options, then a session.
+//! A client: options, then a session, one after the other, or messages to be asked for.
 
 use core::fmt;
 use core::future::Future;
@@ -6,45 +6,31 @@ use core::time::Duration;
 use std::string::String;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::callbacks::Callbacks;
 use super::connect_error::ConnectError;
-use super::dial;
-use super::driver::{Driver, Guard, drive};
+use super::connector::{Connector, Way};
+use super::driver::drive;
 use super::handler::Handler;
-use super::opening::open_client;
+use super::inbox::{self, Inbox};
 use super::options::SocketOptions;
-use super::race::before;
-use super::runtime::{Ends, Runtime};
-use super::session::{Identity, Session};
-use super::wire::Wire;
-use crate::Instant;
-use crate::client::uri::Uri;
+use super::reconnecting::{Reconnecting, Retry};
+use super::runtime::Runtime;
+use super::session::Session;
+use crate::client::proxy::Proxy;
+use crate::client::reconnect::Reconnect;
 use crate::connection::flow::WaterMarks;
-use crate::connection::link::Link;
 use crate::connection::options::{Options, Timeouts};
 use crate::connection::reason::DisconnectReason;
-use crate::connection::receiver::Receiver;
-use crate::connection::sender::Sender;
 use crate::error::Error;
-use crate::extensions::Extensions;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
-use crate::random::Random;
-use crate::websocket::handshake::{ClientHandshake, HandshakeError, Offer};
-use crate::websocket::{Role, WebSocket};
+use crate::websocket::WebSocket;
+use crate::websocket::handshake::Offer;
 
 /// A client that is about to connect.
 #[must_use = "a client does nothing until it connects"]
 pub struct Client<R, H = Callbacks> {
-    runtime: R,
-    address: String,
-    framer: Arc<dyn Framer>,
-    offer: Offer,
-    options: Options,
-    socket: SocketOptions,
-    connect_timeout: Duration,
+    connector: Connector<R>,
     handler: H,
 }
 
@@ -52,89 +38,103 @@ impl<R: Runtime + Default> Client<R> {
     /// A client of `ws://host[:port][/path]`, `tcp://host:port`, `ws+unix:/socket[:/path]` or
     /// `unix:/socket`.
     pub fn new(address: impl Into<String>) -> Client<R> {
-        Client {
+        let connector = Connector {
             runtime: R::default(),
             address: address.into(),
             framer: Arc::new(Raw),
             offer: Offer::new(),
             options: Options::default(),
             socket: SocketOptions::new(),
+            way: Way::Direct,
             connect_timeout: Duration::from_secs(10),
-            handler: Callbacks::new(),
-        }
+        };
+        Client { connector, handler: Callbacks::new() }
     }
 }
 
 impl<R: Runtime, H> Client<R, H> {
     /// Runs on this runtime instead of the default one of its kind.
     pub fn runtime(mut self, runtime: R) -> Self {
-        self.runtime = runtime;
+        self.connector.runtime = runtime;
         self
     }
 
     /// Sends a header with the request, such as `Authorization` or `Origin`.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.offer = self.offer.header(name, value);
+        self.connector.offer = self.connector.offer.header(name, value);
         self
     }
 
     /// Offers a subprotocol; the first offered is the most wanted.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
-        self.options.websocket.subprotocols.push(name.into());
+        self.connector.options.websocket.subprotocols.push(name.into());
         self
     }
 
     /// Sets what a WebSocket may cost and how it is kept alive.
     pub fn websocket(mut self, websocket: WebSocket) -> Self {
-        self.options.websocket = websocket;
+        self.connector.options.websocket = websocket;
         self
     }
 
     /// Speaks messages on plain TCP, as `framer` finds them; raw chunks by default.
     pub fn framed(mut self, framer: impl Framer) -> Self {
-        self.framer = Arc::new(framer);
+        self.connector.framer = Arc::new(framer);
         self
     }
 
     /// Sets the one deadline over name look-up, every address and the handshake; 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connector.connect_timeout = timeout;
         self
     }
 
     /// Sets the deadlines of the open connection.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.options.timeouts = timeouts;
+        self.connector.options.timeouts = timeouts;
         self
     }
 
     /// Ends the session if it brings no message for this long; off.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeouts.idle = Some(timeout);
+        self.connector.options.timeouts.idle = Some(timeout);
         self
     }
 
     /// Ends the session if the server reads nothing for this long while bytes wait; 30 s.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeouts.stall = timeout;
+        self.connector.options.timeouts.stall = timeout;
         self
     }
 
     /// Sets the time that a close may take; 5 s.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeouts.close = timeout;
+        self.connector.options.timeouts.close = timeout;
         self
     }
 
     /// Sets how many bytes may wait to be written; 1 MiB.
     pub fn max_pending_send(mut self, bytes: usize) -> Self {
-        self.options.marks = WaterMarks::new(bytes);
+        self.connector.options.marks = WaterMarks::new(bytes);
+        self
+    }
+
+    /// Goes through a proxy.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.connector.way = Way::Through(proxy);
+        self
+    }
+
+    /// Goes the way that the environment names at the time of each connect; see
+    /// [`Proxy::choose`]. Without this the environment is not looked at.
+    pub fn proxy_from_env(mut self) -> Self {
+        self.connector.way = Way::Environment;
         self
     }
 
     /// Sets the options of the socket.
     pub fn socket(mut self, socket: SocketOptions) -> Self {
-        self.socket = socket;
+        self.connector.socket = socket;
         self
     }
 
@@ -145,16 +145,13 @@ impl<R: Runtime, H> Client<R, H> {
     }
 
     fn map_handler<N>(self, map: impl FnOnce(H) -> N) -> Client<R, N> {
-        let Client { runtime, address, framer, offer, options, socket, connect_timeout, handler } =
-            self;
-        let handler = map(handler);
-        Client { runtime, address, framer, offer, options, socket, connect_timeout, handler }
+        Client { connector: self.connector, handler: map(self.handler) }
     }
 }
 
-impl<R: Runtime, G, C, M, D, E> Client<R, Callbacks<G, C, M, D, E>> {
+impl<R: Runtime, G, C, M, D, E, T> Client<R, Callbacks<G, C, M, D, E, T>> {
     /// Called when the session is open; see [`Handler::on_connected`].
-    pub fn on_connected<F, A>(self, f: F) -> Client<R, Callbacks<G, F, M, D, E>>
+    pub fn on_connected<F, A>(self, f: F) -> Client<R, Callbacks<G, F, M, D, E, T>>
     where
         F: Fn(&Session) -> A + Send + Sync + 'static,
     {
@@ -162,7 +159,7 @@ impl<R: Runtime, G, C, M, D, E> Client<R, Callbacks<G, C, M, D, E>> {
     }
 
     /// Called for each message; see [`Handler::on_message`].
-    pub fn on_message<F, A>(self, f: F) -> Client<R, Callbacks<G, C, F, D, E>>
+    pub fn on_message<F, A>(self, f: F) -> Client<R, Callbacks<G, C, F, D, E, T>>
     where
         F: Fn(&Session, Message<'_>) -> A + Send + Sync + 'static,
     {
@@ -170,7 +167,7 @@ impl<R: Runtime, G, C, M, D, E> Client<R, Callbacks<G, C, M, D, E>> {
     }
 
     /// Called when the session is over; see [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, F, E>>
+    pub fn on_disconnected<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, F, E, T>>
     where
         F: Fn(&Session, &DisconnectReason) -> A + Send + Sync + 'static,
     {
@@ -178,11 +175,19 @@ impl<R: Runtime, G, C, M, D, E> Client<R, Callbacks<G, C, M, D, E>> {
     }
 
     /// Called when something fails; see [`Handler::on_error`].
-    pub fn on_error<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, D, F>>
+    pub fn on_error<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, D, F, T>>
     where
         F: Fn(Option<&Session>, &Error) -> A + Send + Sync + 'static,
     {
         self.map_handler(|callbacks| callbacks.on_error(f))
+    }
+
+    /// Called when another connect is to come, or none; see [`Handler::on_reconnecting`].
+    pub fn on_reconnecting<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, D, E, F>>
+    where
+        F: Fn(&Retry) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_reconnecting(f))
     }
 }
 
@@ -196,109 +201,51 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     /// # Cancel safety
     /// Dropping the future before it is ready closes the socket.
     pub fn connect(self) -> R::Wait<impl Future<Output = Result<Session, ConnectError>>> {
-        R::wait(self.connect_in_time())
+        R::wait(self.connect_once())
     }
 
-    async fn connect_in_time(self) -> Result<Session, ConnectError> {
-        let timeout = self.connect_timeout;
-        let deadline = R::now() + timeout;
-        let runtime = self.runtime.clone();
-        let connected = before(&runtime, deadline, self.connect_until(deadline)).await;
-        connected.unwrap_or(Err(ConnectError::Timeout(timeout)))
-    }
-
-    /// Connects. The handshake keeps the deadline itself, so that a refusal whose body comes
-    /// too slowly is told as one.
-    async fn connect_until(self, deadline: Instant) -> Result<Session, ConnectError> {
-        let uri: Uri = self.address.parse().map_err(ConnectError::Uri)?;
-        if uri.scheme().is_secure() {
-            return Err(ConnectError::NoTls);
-        }
-        let prepared = self.prepare(&uri)?;
-        let connected = dial::connect(&self.runtime, uri.target(), &self.socket).await;
-        let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
-        let (session, receiver, handshake) = self.session(prepared, ends, deadline);
-        let guard = Guard { session: session.clone(), permit: None };
-        let mut wire = Wire::new(transport, R::now, self.options.marks.limit());
-        match handshake {
-            None => session.shared().open(1, None, Extensions::new()),
-            Some((handshake, request)) => {
-                let opened = open_client(&mut wire, &session, handshake, request).await;
-                opened.map_err(|error| self.failed(error, R::now() >= deadline))?;
-            }
-        }
-        let driver = Driver {
-            wire,
-            receiver,
-            handler: Arc::new(self.handler),
-            guard,
-            expects_request: false,
-        };
-        let spawned = self.runtime.spawn(drive(driver));
+    async fn connect_once(self) -> Result<Session, ConnectError> {
+        let driver = self.connector.connect(&Arc::new(self.handler), 1).await?;
+        let session = driver.guard.session.clone();
+        let spawned = self.connector.runtime.spawn(drive(driver));
         spawned.map_err(|error| ConnectError::Transport(error.into()))?;
         Ok(session)
     }
 
-    fn failed(&self, error: HandshakeError, late: bool) -> ConnectError {
-        match error {
-            HandshakeError::EndOfStream if late => ConnectError::Timeout(self.connect_timeout),
-            error => ConnectError::Handshake(error),
-        }
-    }
-
-    /// What can fail before a socket is opened.
-    fn prepare(&self, uri: &Uri) -> Result<Prepared, ConnectError> {
-        if !uri.scheme().is_websocket() {
-            return Ok(None);
-        }
-        let mut offer = self.offer.clone();
-        for name in &self.options.websocket.subprotocols {
-            offer = offer.subprotocol(name);
-        }
-        let mut random = Random::os();
-        let limits = self.options.websocket.head;
-        let (handshake, request) = ClientHandshake::new(uri, &offer, limits, &mut random)
-            .map_err(ConnectError::Handshake)?;
-        Ok(Some((handshake, request, random)))
-    }
-
-    fn session(
-        &self,
-        prepared: Prepared,
-        ends: Ends,
-        deadline: Instant,
-    ) -> (Session, Receiver, Handshake) {
-        let mut options = self.options.clone();
-        options.timeouts.handshake = deadline - R::now();
-        let options = Arc::new(options);
-        let (role, sender, receiver, handshake) = match prepared {
-            Some((handshake, request, random)) => (
-                Some(Role::Client),
-                Sender::websocket_client(random, options.marks),
-                Receiver::websocket(Role::Client, options.websocket.limits),
-                Some((handshake, request)),
-            ),
-            None => (
-                None,
-                Sender::framed(self.framer.clone(), options.marks),
-                Receiver::framed(self.framer.clone()),
-                None,
-            ),
-        };
-        let link = Link::new(sender, role, options, R::now());
-        let session = Session::new(link, Identity { connection: 1, ends, clock: R::now });
-        (session, receiver, handshake)
+    /// Connects in the background, and again whenever the connect fails or the session is
+    /// lost, until it is stopped, closed by this side, or `options` say to give up. Every
+    /// session has its own `on_connected` and `on_disconnected`;
+    /// [`Handler::on_reconnecting`] is told of each attempt and of giving up.
+    ///
+    /// # Errors
+    /// [`ConnectError::Uri`] or [`ConnectError::NoTls`]: no attempt could succeed.
+    pub fn reconnect(self, options: Reconnect) -> Result<Reconnecting<R>, ConnectError> {
+        self.connector.uri()?;
+        Reconnecting::start(self.connector, self.handler, options)
     }
 }
 
-type Handshake = Option<(ClientHandshake, Bytes)>;
-type Prepared = Option<(ClientHandshake, Bytes, Random)>;
+impl<R: Runtime> Client<R> {
+    /// Connects, and keeps the messages until they are asked for.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::connect`].
+    pub fn open(self) -> R::Wait<impl Future<Output = Result<Inbox<R>, ConnectError>>> {
+        R::wait(async {
+            let (pull, taker) = inbox::channel();
+            Ok(taker.of(self.handler(pull).connect_once().await?))
+        })
+    }
+}
 
 impl<R, H> fmt::Debug for Client<R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("address", &self.address)
-            .field("options", &self.options)
+            .field("address", &self.connector.address)
+            .field("options", &self.connector.options)
             .finish_non_exhaustive()
     }
 }

@@ -53,7 +53,7 @@ impl Guard {
     pub(crate) fn open(&self, subprotocol: Option<String>, data: Extensions) {
         let id = match &self.permit {
             Some(permit) => permit.registry().next_id(),
-            None => 1,
+            None => self.session.shared().connection(),
         };
         self.session.shared().open(id, subprotocol, data);
         if let Some(permit) = &self.permit {
@@ -177,7 +177,7 @@ async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard,
 }
 
 /// Runs a call of the application whose panic has nothing left to close.
-async fn contained(call: impl Future<Output = ()>) {
+pub(crate) async fn contained(call: impl Future<Output = ()>) {
     let mut call = pin!(call);
     poll_fn(|cx| {
         super::wire::catch(|| call.as_mut().poll(cx)).unwrap_or(core::task::Poll::Ready(()))

@@ -2,6 +2,7 @@
 
 use core::future::{Future, ready};
 
+use super::reconnecting::Retry;
 use super::session::Session;
 use crate::connection::reason::DisconnectReason;
 use crate::error::Error;
@@ -63,6 +64,13 @@ pub trait Handler: Send + Sync + 'static {
         error: &Error,
     ) -> impl Future<Output = ()> + Send {
         let _ = (session, error);
+        ready(())
+    }
+
+    /// A client that comes back will do so, or has given up; see
+    /// [`Client::reconnect`](super::Client::reconnect).
+    fn on_reconnecting(&self, retry: &Retry) -> impl Future<Output = ()> + Send {
+        let _ = retry;
         ready(())
     }
 }

@@ -13,6 +13,9 @@ use super::handler::Handler;
 use super::runtime::Transport;
 use super::session::Session;
 use super::wire::{Cut, Wire};
+use crate::client::proxy::tunnel::{Progress, Tunnel};
+use crate::client::proxy::{Proxy, ProxyError};
+use crate::client::uri::Target;
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 use crate::websocket::handshake::request::Answer;
@@ -105,6 +108,36 @@ async fn report<T: Transport, H: Handler>(
     }
 }
 
+/// Asks a proxy for a tunnel to `target`. What comes behind its answer is kept.
+pub(crate) async fn open_tunnel<T: Transport>(
+    wire: &mut Wire<T>,
+    session: &Session,
+    proxy: &Proxy,
+    target: &Target,
+) -> Result<(), ProxyError> {
+    let Target::Tcp { host, port } = target else { return Err(ProxyError::Target) };
+    let shared = session.shared();
+    let (mut tunnel, first) = Tunnel::new(proxy, host, *port)?;
+    wire.queue_opening(shared, [first]);
+    loop {
+        let Some(mut input) = poll_fn(|cx| wire.poll_input(cx, shared, None)).await else {
+            return Err(tunnel.end_of_stream());
+        };
+        let mut rest: &[u8] = input.bytes();
+        let progress = loop {
+            match tunnel.receive(&mut rest) {
+                Ok(Progress::Send(bytes)) => wire.queue_opening(shared, [bytes]),
+                progress => break progress,
+            }
+        };
+        wire.keep(rest);
+        input.give();
+        if progress? == Progress::Open {
+            return Ok(());
+        }
+    }
+}
+
 /// Goes through a client's opening handshake; `request` is what it sends.
 pub(crate) async fn open_client<T: Transport>(
     wire: &mut Wire<T>,
@@ -126,7 +159,7 @@ pub(crate) async fn open_client<T: Transport>(
             let mut data = Extensions::new();
             let accepted = answer?;
             data.insert(accepted.headers);
-            shared.open(1, accepted.subprotocol, data);
+            shared.open(shared.connection(), accepted.subprotocol, data);
             return Ok(());
         }
     }

@@ -1,0 +1,191 @@
+//! From an address to an opened connection: look-up, sockets, proxy, handshake, under one
+//! deadline.
+
+use core::time::Duration;
+use std::string::String;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::connect_error::ConnectError;
+use super::dial;
+use super::driver::{Driver, Guard};
+use super::handler::Handler;
+use super::opening::{open_client, open_tunnel};
+use super::options::SocketOptions;
+use super::race::before;
+use super::runtime::{Ends, Runtime};
+use super::session::{Identity, Session};
+use super::wire::Wire;
+use crate::Instant;
+use crate::client::proxy::{Proxy, ProxyError};
+use crate::client::uri::{Target, Uri};
+use crate::connection::link::Link;
+use crate::connection::options::Options;
+use crate::connection::receiver::Receiver;
+use crate::connection::sender::Sender;
+use crate::extensions::Extensions;
+use crate::framing::Framer;
+use crate::random::Random;
+use crate::websocket::Role;
+use crate::websocket::handshake::{ClientHandshake, HandshakeError, Offer};
+
+/// Everything of a client but its handler: it connects as often as it is asked.
+pub(crate) struct Connector<R> {
+    pub(crate) runtime: R,
+    pub(crate) address: String,
+    pub(crate) framer: Arc<dyn Framer>,
+    pub(crate) offer: Offer,
+    pub(crate) options: Options,
+    pub(crate) socket: SocketOptions,
+    pub(crate) way: Way,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// How the server is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    Direct,
+    Through(Proxy),
+    /// As the environment says at the time of each connect.
+    Environment,
+}
+
+impl Way {
+    /// The proxy to a server, if it is reached through one.
+    fn proxy(&self, uri: &Uri) -> Result<Option<Proxy>, ProxyError> {
+        match self {
+            Way::Direct => Ok(None),
+            Way::Through(proxy) => Ok(Some(proxy.clone())),
+            Way::Environment => Proxy::from_env(uri),
+        }
+    }
+}
+
+impl Proxy {
+    /// The proxy that the environment of this process names for a server, if any; see
+    /// [`Proxy::choose`].
+    ///
+    /// # Errors
+    /// If the variable that counts is no address of a proxy.
+    pub fn from_env(uri: &Uri) -> Result<Option<Proxy>, ProxyError> {
+        match uri.target() {
+            Target::Tcp { host, port } => {
+                let variable = |name: &str| std::env::var(name).ok();
+                Proxy::choose(variable, uri.scheme().is_secure(), host, *port)
+            }
+            Target::Unix { .. } => Ok(None),
+        }
+    }
+}
+
+impl<R: Runtime> Connector<R> {
+    /// The address, checked.
+    pub(crate) fn uri(&self) -> Result<Uri, ConnectError> {
+        let uri: Uri = self.address.parse().map_err(ConnectError::Uri)?;
+        if uri.scheme().is_secure() {
+            return Err(ConnectError::NoTls);
+        }
+        Ok(uri)
+    }
+
+    /// Connects. What is returned is open and wants to be driven; `number` is its session's.
+    pub(crate) async fn connect<H: Handler>(
+        &self,
+        handler: &Arc<H>,
+        number: u64,
+    ) -> Result<Driver<R::Transport, H>, ConnectError> {
+        let deadline = R::now() + self.connect_timeout;
+        let connected = self.connect_until(deadline, handler.clone(), number);
+        let connected = before(&self.runtime, deadline, connected).await;
+        connected.unwrap_or(Err(ConnectError::Timeout(self.connect_timeout)))
+    }
+
+    /// The handshake keeps the deadline itself, so that a refusal whose body comes too slowly
+    /// is told as one.
+    async fn connect_until<H: Handler>(
+        &self,
+        deadline: Instant,
+        handler: Arc<H>,
+        number: u64,
+    ) -> Result<Driver<R::Transport, H>, ConnectError> {
+        let uri = self.uri()?;
+        let request = self.request(&uri)?;
+        let proxy = self.way.proxy(&uri).map_err(ConnectError::Proxy)?;
+        let first = proxy.as_ref().map_or(uri.target(), Proxy::target);
+        let connected = dial::connect(&self.runtime, first, &self.socket).await;
+        let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
+        let (session, receiver, handshake) = self.session(request, ends, deadline, number);
+        let guard = Guard { session: session.clone(), permit: None };
+        let mut wire = Wire::new(transport, R::now, self.options.marks.limit());
+        if let Some(proxy) = proxy {
+            let opened = open_tunnel(&mut wire, &session, &proxy, uri.target()).await;
+            opened.map_err(|error| match error {
+                ProxyError::EndOfStream if R::now() >= deadline => self.late(),
+                error => ConnectError::Proxy(error),
+            })?;
+        }
+        match handshake {
+            None => session.shared().open(number, None, Extensions::new()),
+            Some((handshake, request)) => {
+                let opened = open_client(&mut wire, &session, handshake, request).await;
+                opened.map_err(|error| match error {
+                    HandshakeError::EndOfStream if R::now() >= deadline => self.late(),
+                    error => ConnectError::Handshake(error),
+                })?;
+            }
+        }
+        Ok(Driver { wire, receiver, handler, guard, expects_request: false })
+    }
+
+    fn late(&self) -> ConnectError {
+        ConnectError::Timeout(self.connect_timeout)
+    }
+
+    /// What can fail before a socket is opened.
+    fn request(&self, uri: &Uri) -> Result<Option<PendingRequest>, ConnectError> {
+        if !uri.scheme().is_websocket() {
+            return Ok(None);
+        }
+        let mut offer = self.offer.clone();
+        for name in &self.options.websocket.subprotocols {
+            offer = offer.subprotocol(name);
+        }
+        let mut random = Random::os();
+        let limits = self.options.websocket.head;
+        let (handshake, request) = ClientHandshake::new(uri, &offer, limits, &mut random)
+            .map_err(ConnectError::Handshake)?;
+        Ok(Some((handshake, request, random)))
+    }
+
+    fn session(
+        &self,
+        request: Option<PendingRequest>,
+        ends: Ends,
+        deadline: Instant,
+        number: u64,
+    ) -> (Session, Receiver, Option<(ClientHandshake, Bytes)>) {
+        let mut options = self.options.clone();
+        options.timeouts.handshake = deadline - R::now();
+        let options = Arc::new(options);
+        let (role, sender, receiver, handshake) = match request {
+            Some((handshake, request, random)) => (
+                Some(Role::Client),
+                Sender::websocket_client(random, options.marks),
+                Receiver::websocket(Role::Client, options.websocket.limits),
+                Some((handshake, request)),
+            ),
+            None => (
+                None,
+                Sender::framed(self.framer.clone(), options.marks),
+                Receiver::framed(self.framer.clone()),
+                None,
+            ),
+        };
+        let link = Link::new(sender, role, options, R::now());
+        let session = Session::new(link, Identity { connection: number, ends, clock: R::now });
+        (session, receiver, handshake)
+    }
+}
+
+type PendingRequest = (ClientHandshake, Bytes, Random);
