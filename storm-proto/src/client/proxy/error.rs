@@ -9,7 +9,8 @@ use crate::client::reconnect::{Verdict, is_passing};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// Local: the scheme of the proxy's address is missing or is none of those of [`Proxy`](super::Proxy).
+    /// Local: the scheme of the proxy's address is missing or is none of those of
+    /// [`Proxy`](super::Proxy).
     Scheme,
     /// Local: the host of the proxy's address is missing or has characters that no host has.
     Host,
