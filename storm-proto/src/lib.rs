@@ -123,3 +123,6 @@ pub use extensions::Extensions;
 pub(crate) mod server;
 #[cfg(feature = "std")]
 pub mod service;
+
+#[cfg(feature = "std")]
+pub mod facade;

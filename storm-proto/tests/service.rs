@@ -3,46 +3,28 @@
 
 mod sim;
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sim::tools::{Journal, masked, poll, seconds};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{ConnectError, Handler, Running, Session, State};
-use storm_proto::websocket::handshake::{Accept, Decision, HandshakeError, Request, Response};
+use storm_proto::service::{Handler, Running, Session, State};
+use storm_proto::websocket::handshake::{Accept, Decision, Request, Response};
 use storm_proto::{
     Cause, CloseCode, DisconnectReason, Error, Heartbeat, LocalError, Message, OwnedMessage,
-    ProtocolError, SendError, Side, Timer, WebSocket,
+    SendError, Timer, WebSocket,
 };
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
-type Client<H = storm_proto::service::Callbacks> = storm_proto::service::Client<Sim, H>;
 
 const REQUEST: &[u8] = b"GET /chat?room=1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 const GRACE: Duration = Duration::from_secs(30);
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// What happened, in order.
-#[derive(Clone, Default)]
-struct Journal(Arc<Mutex<Vec<String>>>);
-
-impl Journal {
-    fn note(&self, line: impl Into<String>) {
-        self.0.lock().unwrap().push(line.into());
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
 
 /// An echo that writes a journal, and does what messages tell it to.
 #[derive(Clone, Default)]
@@ -136,20 +118,6 @@ fn open(path: &str) -> Peer {
 }
 
 /// A client's frame with the mask key 0.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..126 => frame.push(0x80 | len as u8),
-        len => {
-            frame.push(0x80 | 126);
-            frame.extend((len as u16).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
-}
-
 fn text(payload: &str) -> Vec<u8> {
     masked(0x81, payload.as_bytes())
 }
@@ -514,127 +482,6 @@ fn dropping_a_running_server_stops_it() {
     let late = Sim::dial();
     late.send(REQUEST);
     assert!(late.take().is_empty());
-}
-
-/// Polls a future of the test's own once, after everything that is ready.
-fn poll<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output> {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    let polled = future.as_mut().poll(&mut cx);
-    Sim::run();
-    match polled {
-        std::task::Poll::Ready(output) => Some(output),
-        std::task::Poll::Pending => None,
-    }
-}
-
-// Clients.
-
-/// The answer of a server to a client's request.
-fn accept(request: &[u8]) -> Vec<u8> {
-    use storm_proto::websocket::handshake::ServerHandshake;
-    let mut handshake = ServerHandshake::new(Default::default());
-    let request = handshake.receive(&mut &request[..]).unwrap().unwrap();
-    request.accept(&Accept::new()).unwrap().to_vec()
-}
-
-#[test]
-fn a_client_opens_talks_and_closes() {
-    let journal = Journal::default();
-    let (messages, ends) = (journal.clone(), journal.clone());
-    let client = Client::new("ws://example:81/path").header("Authorization", "Bearer x");
-    let client = client
-        .on_message(move |_, message| messages.note(message.as_text().unwrap()))
-        .on_disconnected(move |_, reason| {
-            ends.note(format!("{:?} {}", reason.cause, reason.clean))
-        });
-    let mut connect = Box::pin(client.connect());
-    assert!(poll(&mut connect).is_none());
-    let server = Sim::dialled();
-    let request = server.take();
-    let head = String::from_utf8(request.clone()).unwrap();
-    assert!(head.starts_with("GET /path HTTP/1.1\r\nHost: example:81\r\n"), "{head}");
-    assert!(head.contains("Authorization: Bearer x\r\n"));
-    server.send(&[accept(&request), b"\x81\x05early".to_vec()].concat());
-    let session = poll(&mut connect).unwrap().unwrap();
-    assert_eq!(session.state(), State::Open);
-    session.send("hi").unwrap();
-    let frame = server.take();
-    assert_eq!(frame[..2], [0x81, 0x82], "masked");
-    session.close();
-    assert_eq!(server.take().len(), 8, "a masked close");
-    server.send(b"\x88\x02\x03\xe8");
-    server.end();
-    assert_eq!(journal.take(), ["early", "Closed true"]);
-    assert!(Sim::block_on(session.closed()).clean);
-}
-
-#[test]
-fn a_refusal_is_a_typed_error_with_status_headers_and_body() {
-    let mut connect = Box::pin(Client::new("ws://example").connect());
-    assert!(poll(&mut connect).is_none());
-    let server = Sim::dialled();
-    server.take();
-    server
-        .send(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow");
-    let error = poll(&mut connect).unwrap().unwrap_err();
-    assert_eq!(error.status(), Some(429));
-    assert_eq!(error.to_string(), "the server refused with status 429: slow");
-    let ConnectError::Handshake(HandshakeError::Refused(refusal)) = error else {
-        panic!("{error}")
-    };
-    assert_eq!(refusal.headers.get_str("retry-after"), Some("7"));
-    assert!(server.is_ended(), "the stream is closed");
-}
-
-#[test]
-fn one_deadline_covers_the_whole_connect() {
-    let client = Client::new("ws://example").connect_timeout(seconds(10));
-    let mut connect = Box::pin(client.connect());
-    assert!(poll(&mut connect).is_none());
-    let server = Sim::dialled();
-    server.send(b"HTTP/1.1 101 ");
-    Sim::pass(Duration::from_millis(9_999));
-    assert!(poll(&mut connect).is_none());
-    Sim::pass(Duration::from_millis(1));
-    assert!(matches!(poll(&mut connect), Some(Err(ConnectError::Timeout(_)))));
-    drop(connect);
-    assert!(server.is_ended());
-}
-
-#[test]
-fn what_cannot_be_connected_to_is_told_before_a_socket_is_opened() {
-    let connect = |client: Client| Sim::block_on(client.connect()).unwrap_err().to_string();
-    assert!(connect(Client::new("http://example")).contains("must start with ws://"));
-    assert!(connect(Client::new("wss://example")).contains("tls"));
-    assert!(connect(Client::new("ws://example").header("a", "b\r\nc: d")).contains("header"));
-    assert!(connect(Client::new("ws://example").subprotocol("a b")).contains("subprotocol"));
-    assert!(connect(Client::new("ws://refusing")).contains("refused"));
-    assert!(connect(Client::new("ws://nowhere")).contains("not found"));
-}
-
-#[test]
-fn a_dropped_connect_closes_its_stream() {
-    let mut connect = Box::pin(Client::new("ws://example").connect());
-    assert!(poll(&mut connect).is_none());
-    let server = Sim::dialled();
-    drop(connect);
-    assert!(server.is_ended());
-}
-
-#[test]
-fn a_server_that_breaks_the_rules_is_told_and_left() {
-    let mut connect = Box::pin(Client::new("ws://example").connect());
-    assert!(poll(&mut connect).is_none());
-    let server = Sim::dialled();
-    let request = server.take();
-    server.send(&accept(&request));
-    let session = poll(&mut connect).unwrap().unwrap();
-    server.send(&masked(0x81, b"masked"));
-    server.take();
-    server.end();
-    let reason = session.reason().unwrap();
-    assert_eq!((reason.side, reason.cause), (Side::Remote, Cause::ProtocolError));
-    assert_eq!(reason.error, Some(Error::Peer(ProtocolError::Masked)));
 }
 
 #[test]

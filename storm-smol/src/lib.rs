@@ -24,17 +24,8 @@ mod server;
 mod transport;
 
 pub use runtime::Smol;
-pub use storm_proto::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
-pub use storm_proto::service::{
-    Address, Callbacks, ConnectError, Handler, KeepAlive, Metrics, SendWait, Session,
-    SocketOptions, State, Stopped,
-};
-pub use storm_proto::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};
-pub use storm_proto::websocket::{Limits, WebSocket};
-pub use storm_proto::{
-    Cause, CloseCode, CloseFrame, DisconnectReason, Error, Heartbeat, Kind, Message, OwnedMessage,
-    Prepared, SendError, Side, Timeouts,
-};
+#[doc(inline)]
+pub use storm_proto::facade::*;
 
 /// A server on smol; see [`storm_proto::service::Server`].
 pub type Server<H = Callbacks> = storm_proto::service::Server<Smol, H>;
@@ -44,3 +35,9 @@ pub type Running = storm_proto::service::Running<Smol>;
 
 /// A client on smol; see [`storm_proto::service::Client`].
 pub type Client<H = Callbacks> = storm_proto::service::Client<Smol, H>;
+
+/// A client on smol that comes back; see [`storm_proto::service::Reconnecting`].
+pub type Reconnecting = storm_proto::service::Reconnecting<Smol>;
+
+/// A client on smol whose messages are asked for; see [`storm_proto::service::Inbox`].
+pub type Inbox = storm_proto::service::Inbox<Smol>;

@@ -22,17 +22,8 @@ mod server;
 mod transport;
 
 pub use runtime::Std;
-pub use storm_proto::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
-pub use storm_proto::service::{
-    Address, Callbacks, ConnectError, Handler, KeepAlive, Metrics, SendWait, Session,
-    SocketOptions, State, Stopped,
-};
-pub use storm_proto::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};
-pub use storm_proto::websocket::{Limits, WebSocket};
-pub use storm_proto::{
-    Cause, CloseCode, CloseFrame, DisconnectReason, Error, Heartbeat, Kind, Message, OwnedMessage,
-    Prepared, SendError, Side, Timeouts,
-};
+#[doc(inline)]
+pub use storm_proto::facade::*;
 
 /// A server on threads; see [`storm_proto::service::Server`].
 pub type Server<H = Callbacks> = storm_proto::service::Server<Std, H>;
@@ -42,3 +33,9 @@ pub type Running = storm_proto::service::Running<Std>;
 
 /// A client on threads; see [`storm_proto::service::Client`].
 pub type Client<H = Callbacks> = storm_proto::service::Client<Std, H>;
+
+/// A client on threads that comes back; see [`storm_proto::service::Reconnecting`].
+pub type Reconnecting = storm_proto::service::Reconnecting<Std>;
+
+/// A client on threads whose messages are asked for; see [`storm_proto::service::Inbox`].
+pub type Inbox = storm_proto::service::Inbox<Std>;

@@ -23,17 +23,8 @@ mod server;
 mod transport;
 
 pub use runtime::Tokio;
-pub use storm_proto::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
-pub use storm_proto::service::{
-    Address, Callbacks, ConnectError, Handler, KeepAlive, Metrics, SendWait, Session,
-    SocketOptions, State, Stopped,
-};
-pub use storm_proto::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};
-pub use storm_proto::websocket::{Limits, WebSocket};
-pub use storm_proto::{
-    Cause, CloseCode, CloseFrame, DisconnectReason, Error, Heartbeat, Kind, Message, OwnedMessage,
-    Prepared, SendError, Side, Timeouts,
-};
+#[doc(inline)]
+pub use storm_proto::facade::*;
 
 /// A server on tokio; see [`storm_proto::service::Server`].
 pub type Server<H = Callbacks> = storm_proto::service::Server<Tokio, H>;
@@ -43,3 +34,9 @@ pub type Running = storm_proto::service::Running<Tokio>;
 
 /// A client on tokio; see [`storm_proto::service::Client`].
 pub type Client<H = Callbacks> = storm_proto::service::Client<Tokio, H>;
+
+/// A client on tokio that comes back; see [`storm_proto::service::Reconnecting`].
+pub type Reconnecting = storm_proto::service::Reconnecting<Tokio>;
+
+/// A client on tokio whose messages are asked for; see [`storm_proto::service::Inbox`].
+pub type Inbox = storm_proto::service::Inbox<Tokio>;

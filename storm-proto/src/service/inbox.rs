@@ -35,6 +35,7 @@ impl<R: Runtime> Inbox<R> {
     ///
     /// # Cancel safety
     /// Safe: dropping the future loses nothing.
+    #[allow(clippy::should_implement_trait)] // What it waits with depends on the runtime.
     pub fn next(&mut self) -> R::Wait<impl Future<Output = Next> + use<'_, R>> {
         R::wait(poll_fn(|cx| self.slot.poll_take(cx)))
     }

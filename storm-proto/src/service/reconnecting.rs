@@ -139,9 +139,9 @@ impl<R: Runtime> Reconnecting<R> {
     /// Safe: dropping the future changes nothing.
     pub fn stopped(&self) -> R::Wait<impl Future<Output = Option<Failure>>> {
         let standing = self.standing.clone();
-        R::wait(async move {
-            standing.until(|inner| inner.over.then(|| inner.failure.clone())).await
-        })
+        R::wait(
+            async move { standing.until(|inner| inner.over.then(|| inner.failure.clone())).await },
+        )
     }
 }
 

@@ -2,6 +2,8 @@
 //! until nothing is ready. Each test has its own, in its own thread.
 #![allow(dead_code)]
 
+pub(crate) mod tools;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -38,6 +40,8 @@ struct Network {
     acceptor: Option<Waker>,
     /// Streams that clients have opened; the test is their server.
     dialled: VecDeque<Peer>,
+    /// Nobody can be connected to.
+    refusing: bool,
 }
 
 impl Sim {
@@ -99,6 +103,16 @@ impl Sim {
     /// Makes the next accept fail.
     pub(crate) fn fail_accept(error: io::Error) {
         arrive(Err(error));
+    }
+
+    /// Makes every connect fail, or lets it through again.
+    pub(crate) fn refuse(refusing: bool) {
+        network().lock().unwrap().refusing = refusing;
+    }
+
+    /// True if no client has opened a stream.
+    pub(crate) fn nobody_dialled() -> bool {
+        network().lock().unwrap().dialled.is_empty()
     }
 
     /// The next stream that a client has opened.
@@ -184,7 +198,8 @@ impl Runtime for Sim {
         address: Address,
         _: SocketOptions,
     ) -> impl Future<Output = io::Result<(SimStream, Ends)>> + Send + 'static {
-        let refused = address.ip().is_some_and(|address| !address.ip().is_loopback());
+        let refused = network().lock().unwrap().refusing
+            || address.ip().is_some_and(|address| !address.ip().is_loopback());
         let dialled = (!refused).then(|| {
             let (stream, peer) = stream_and_peer();
             network().lock().unwrap().dialled.push_back(peer);
@@ -380,6 +395,11 @@ impl Peer {
     /// How much the network holds of what the machine has sent.
     pub(crate) fn waiting(&self) -> usize {
         self.incoming.lock().unwrap().bytes.len()
+    }
+
+    /// How much the network holds of what the machine has not read.
+    pub(crate) fn unread(&self) -> usize {
+        self.outgoing.lock().unwrap().bytes.len()
     }
 
     /// Makes the network take so many bytes at once from the machine.

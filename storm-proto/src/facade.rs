@@ -1,0 +1,18 @@
+//! What every adapter shows its users, beside a runtime and the types that it is part of.
+
+pub use crate::client::proxy::{Proxy, ProxyError};
+pub use crate::client::reconnect::Reconnect;
+pub use crate::connection::options::{Heartbeat, Timeouts};
+pub use crate::connection::reason::{Cause, DisconnectReason, Side};
+pub use crate::error::{Error, SendError};
+pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
+pub use crate::message::{Kind, Message, OwnedMessage};
+pub use crate::service::{
+    Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, Metrics, Retry, SendWait,
+    Session, SocketOptions, State, Stopped,
+};
+pub use crate::websocket::frame::close::CloseFrame;
+pub use crate::websocket::frame::close_code::CloseCode;
+pub use crate::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};
+pub use crate::websocket::prepared::Prepared;
+pub use crate::websocket::{Limits, WebSocket};

@@ -1,0 +1,439 @@
+//! Clients as an application sees them, in virtual time.
+#![allow(clippy::unwrap_used)]
+
+mod sim;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sim::tools::{Journal, accept, masked, poll, seconds};
+use sim::{Peer, Sim};
+use storm_proto::service::{
+    ConnectError, Failure, Handler, Inbox, Reconnecting, Retry, Session, State,
+};
+use storm_proto::websocket::handshake::HandshakeError;
+use storm_proto::{
+    Cause, DisconnectReason, Error, Heartbeat, Message, OwnedMessage, ProtocolError, Proxy,
+    Reconnect, SendError, Side, WebSocket,
+};
+
+type Client<H = storm_proto::service::Callbacks> = storm_proto::service::Client<Sim, H>;
+
+#[test]
+fn a_client_opens_talks_and_closes() {
+    let journal = Journal::default();
+    let (messages, ends) = (journal.clone(), journal.clone());
+    let client = Client::new("ws://example:81/path").header("Authorization", "Bearer x");
+    let client = client
+        .on_message(move |_, message| messages.note(message.as_text().unwrap()))
+        .on_disconnected(move |_, reason| {
+            ends.note(format!("{:?} {}", reason.cause, reason.clean))
+        });
+    let mut connect = Box::pin(client.connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    let request = server.take();
+    let head = String::from_utf8(request.clone()).unwrap();
+    assert!(head.starts_with("GET /path HTTP/1.1\r\nHost: example:81\r\n"), "{head}");
+    assert!(head.contains("Authorization: Bearer x\r\n"));
+    server.send(&[accept(&request), b"\x81\x05early".to_vec()].concat());
+    let session = poll(&mut connect).unwrap().unwrap();
+    assert_eq!(session.state(), State::Open);
+    session.send("hi").unwrap();
+    let frame = server.take();
+    assert_eq!(frame[..2], [0x81, 0x82], "masked");
+    session.close();
+    assert_eq!(server.take().len(), 8, "a masked close");
+    server.send(b"\x88\x02\x03\xe8");
+    server.end();
+    assert_eq!(journal.take(), ["early", "Closed true"]);
+    assert!(Sim::block_on(session.closed()).clean);
+}
+
+#[test]
+fn a_refusal_is_a_typed_error_with_status_headers_and_body() {
+    let mut connect = Box::pin(Client::new("ws://example").connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    server.take();
+    server
+        .send(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow");
+    let error = poll(&mut connect).unwrap().unwrap_err();
+    assert_eq!(error.status(), Some(429));
+    assert_eq!(error.to_string(), "the server refused with status 429: slow");
+    let ConnectError::Handshake(HandshakeError::Refused(refusal)) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(refusal.headers.get_str("retry-after"), Some("7"));
+    assert!(server.is_ended(), "the stream is closed");
+}
+
+#[test]
+fn one_deadline_covers_the_whole_connect() {
+    let client = Client::new("ws://example").connect_timeout(seconds(10));
+    let mut connect = Box::pin(client.connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    server.send(b"HTTP/1.1 101 ");
+    Sim::pass(Duration::from_millis(9_999));
+    assert!(poll(&mut connect).is_none());
+    Sim::pass(Duration::from_millis(1));
+    assert!(matches!(poll(&mut connect), Some(Err(ConnectError::Timeout(_)))));
+    drop(connect);
+    assert!(server.is_ended());
+}
+
+#[test]
+fn what_cannot_be_connected_to_is_told_before_a_socket_is_opened() {
+    let connect = |client: Client| Sim::block_on(client.connect()).unwrap_err().to_string();
+    assert!(connect(Client::new("http://example")).contains("must start with ws://"));
+    assert!(connect(Client::new("wss://example")).contains("tls"));
+    assert!(connect(Client::new("ws://example").header("a", "b\r\nc: d")).contains("header"));
+    assert!(connect(Client::new("ws://example").subprotocol("a b")).contains("subprotocol"));
+    assert!(connect(Client::new("ws://refusing")).contains("refused"));
+    assert!(connect(Client::new("ws://nowhere")).contains("not found"));
+}
+
+#[test]
+fn a_dropped_connect_closes_its_stream() {
+    let mut connect = Box::pin(Client::new("ws://example").connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    drop(connect);
+    assert!(server.is_ended());
+}
+
+#[test]
+fn a_server_that_breaks_the_rules_is_told_and_left() {
+    let mut connect = Box::pin(Client::new("ws://example").connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    let request = server.take();
+    server.send(&accept(&request));
+    let session = poll(&mut connect).unwrap().unwrap();
+    server.send(&masked(0x81, b"masked"));
+    server.take();
+    server.end();
+    let reason = session.reason().unwrap();
+    assert_eq!((reason.side, reason.cause), (Side::Remote, Cause::ProtocolError));
+    assert_eq!(reason.error, Some(Error::Peer(ProtocolError::Masked)));
+}
+
+// Coming back.
+
+/// Delays that the scripts can count on: between zero and a second.
+const RETRIES: Reconnect = Reconnect::new().initial(Duration::from_secs(1)).factor(1);
+
+#[derive(Clone, Default)]
+struct Scribe {
+    journal: Journal,
+    retries: Arc<Mutex<Vec<Retry>>>,
+}
+
+impl Handler for Scribe {
+    async fn on_connected(&self, session: &Session) {
+        self.journal.note(format!("connected {}", session.id()));
+    }
+
+    async fn on_message(&self, _: &Session, message: Message<'_>) {
+        assert_ne!(message.as_bytes(), b"panic", "on purpose");
+    }
+
+    async fn on_disconnected(&self, session: &Session, reason: &DisconnectReason) {
+        self.journal.note(format!("disconnected {} {:?}", session.id(), reason.cause));
+    }
+
+    async fn on_reconnecting(&self, retry: &Retry) {
+        self.retries.lock().unwrap().push(retry.clone());
+        self.journal.note(match retry {
+            Retry::Waiting { attempt, failure: Failure::Connect(_), .. } => {
+                format!("retry {attempt} after a failed connect")
+            }
+            Retry::Waiting { attempt, .. } => format!("retry {attempt} after a loss"),
+            Retry::GaveUp { failure } => format!("gave up: {failure}"),
+            other => panic!("{other:?}"),
+        });
+        if self.retries.lock().unwrap().len() == 3 {
+            panic!("on purpose");
+        }
+    }
+}
+
+fn coming_back(options: Reconnect) -> (Scribe, Reconnecting<Sim>) {
+    let scribe = Scribe::default();
+    let websocket = WebSocket::new().heartbeat(Heartbeat::every(seconds(30)).missed(1));
+    let client = Client::new("ws://example").websocket(websocket).handler(scribe.clone());
+    let client = client.reconnect(options).unwrap();
+    Sim::run();
+    (scribe, client)
+}
+
+/// Serves the handshake of the client that has dialled.
+fn serve() -> Peer {
+    Sim::run();
+    let server = Sim::dialled();
+    let request = server.take();
+    server.send(&accept(&request));
+    server
+}
+
+#[test]
+fn a_client_comes_back_after_every_kind_of_loss() {
+    let (scribe, client) = coming_back(RETRIES);
+    let first = serve();
+    assert_eq!(scribe.journal.take(), ["connected 1"]);
+    first.reset();
+    assert_eq!(scribe.journal.take(), ["disconnected 1 TransportError", "retry 1 after a loss"]);
+    assert!(client.session().is_none());
+    assert_eq!(client.send("x"), Err(SendError::Closed));
+    Sim::pass(seconds(1));
+    let second = serve();
+    assert_eq!(Sim::block_on(client.connected()).unwrap().id(), 2);
+    second.send(b"\x88\x02\x03\xe8");
+    second.end();
+    second.take();
+    assert_eq!(
+        scribe.journal.take(),
+        ["connected 2", "disconnected 2 Closed", "retry 2 after a loss"]
+    );
+    Sim::pass(seconds(1));
+    let third = serve();
+    third.take();
+    // The peer is dead: pings are not answered.
+    Sim::pass(seconds(60));
+    let journal = scribe.journal.take();
+    assert_eq!(journal[..2], ["connected 3", "disconnected 3 HeartbeatTimeout"]);
+    // It was open for longer than ten seconds, so the count starts anew; the panic in this
+    // call of the handler changes nothing.
+    assert_eq!(journal[2], "retry 1 after a loss");
+    Sim::pass(seconds(1));
+    let fourth = serve();
+    fourth.send(b"\x81\x05panic");
+    fourth.send(b"\x88\x02\x03\xf3");
+    fourth.end();
+    fourth.take();
+    let journal = scribe.journal.take();
+    assert_eq!(journal[1..], ["disconnected 4 HandlerFailed", "retry 2 after a loss"]);
+    Sim::pass(seconds(1));
+    serve();
+    assert_eq!(scribe.journal.take(), ["connected 5"]);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_tried_until_it_is() {
+    Sim::refuse(true);
+    let (scribe, client) = coming_back(RETRIES);
+    let mut connected = Box::pin(client.connected());
+    for attempt in 1..=50 {
+        assert_eq!(scribe.journal.take(), [format!("retry {attempt} after a failed connect")]);
+        assert!(poll(&mut connected).is_none());
+        let retries = std::mem::take(&mut *scribe.retries.lock().unwrap());
+        let [Retry::Waiting { delay, .. }] = retries[..] else { panic!("{retries:?}") };
+        assert!(delay <= seconds(1));
+        Sim::pass(delay);
+    }
+    Sim::refuse(false);
+    Sim::pass(seconds(1));
+    serve();
+    assert_eq!(poll(&mut connected).unwrap().unwrap().id(), 52);
+}
+
+#[test]
+fn what_another_try_cannot_cure_is_given_up_at_once() {
+    for (answer, status) in [("401 Unauthorized", 401), ("403 Forbidden", 403), ("404 No", 404)] {
+        let (scribe, client) = coming_back(RETRIES);
+        let server = Sim::dialled();
+        server.take();
+        server.send(format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        let told = format!("gave up: the server refused with status {status}");
+        assert_eq!(scribe.journal.take(), [told]);
+        assert!(Sim::block_on(client.connected()).is_none());
+        let failure = Sim::block_on(client.stopped()).unwrap();
+        assert!(matches!(failure, Failure::Connect(error) if error.status() == Some(status)));
+        Sim::pass(seconds(1_000));
+        assert!(Sim::nobody_dialled());
+    }
+    let wrong = Client::new("http://example").reconnect(RETRIES).unwrap_err();
+    assert!(matches!(wrong, ConnectError::Uri(_)));
+}
+
+#[test]
+fn a_server_that_asks_for_time_gets_it() {
+    let (scribe, client) = coming_back(RETRIES);
+    let server = Sim::dialled();
+    server.take();
+    server.send(b"HTTP/1.1 503 Busy\r\nRetry-After: 100\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(scribe.journal.take(), ["retry 1 after a failed connect"]);
+    Sim::pass(Duration::from_millis(99_999));
+    assert!(Sim::nobody_dialled());
+    Sim::pass(Duration::from_millis(1_001));
+    serve();
+    assert_eq!(client.session().unwrap().id(), 2);
+}
+
+#[test]
+fn a_client_gives_up_after_as_many_retries_as_it_may_make() {
+    Sim::refuse(true);
+    let (scribe, client) = coming_back(RETRIES.max_attempts(2));
+    Sim::pass(seconds(3));
+    let journal = scribe.journal.take();
+    assert_eq!(journal.len(), 3);
+    assert!(journal[2].starts_with("gave up: "), "{journal:?}");
+    assert!(Sim::block_on(client.stopped()).is_some());
+}
+
+#[test]
+fn a_stop_is_the_end_in_every_state() {
+    // While it connects.
+    let (scribe, client) = coming_back(RETRIES);
+    let connecting = Sim::dialled();
+    client.stop();
+    assert!(Sim::block_on(client.stopped()).is_none());
+    assert!(connecting.is_ended());
+    // While a session is open.
+    let (open_scribe, client) = coming_back(RETRIES);
+    let server = serve();
+    client.stop();
+    assert_eq!(server.take().len(), 8, "a masked close");
+    server.send(b"\x88\x02\x03\xe8");
+    server.end();
+    assert!(Sim::block_on(client.stopped()).is_none());
+    assert_eq!(open_scribe.journal.take(), ["connected 1", "disconnected 1 Closed"]);
+    // In a pause.
+    Sim::refuse(true);
+    let (paused, client) = coming_back(RETRIES);
+    drop(client);
+    Sim::refuse(false);
+    Sim::pass(seconds(1_000));
+    assert_eq!(paused.journal.take(), ["retry 1 after a failed connect"]);
+    assert!(Sim::nobody_dialled());
+    assert!(scribe.journal.take().is_empty());
+}
+
+#[test]
+fn an_application_that_closes_its_session_is_done() {
+    let (scribe, client) = coming_back(RETRIES);
+    let server = serve();
+    client.session().unwrap().close();
+    server.take();
+    server.send(b"\x88\x02\x03\xe8");
+    server.end();
+    assert!(Sim::block_on(client.stopped()).is_none());
+    assert_eq!(scribe.journal.take(), ["connected 1", "disconnected 1 Closed"]);
+}
+
+// Messages to be asked for.
+
+fn open_inbox() -> (Inbox<Sim>, Peer) {
+    let websocket = WebSocket::new().heartbeat(Heartbeat::off());
+    let mut open = Box::pin(Client::new("ws://example").websocket(websocket).open());
+    assert!(poll(&mut open).is_none());
+    let server = serve();
+    (poll(&mut open).unwrap().unwrap(), server)
+}
+
+#[test]
+fn messages_are_asked_for_one_by_one_and_none_is_lost() {
+    let (mut inbox, server) = open_inbox();
+    assert!(poll(&mut Box::pin(inbox.next())).is_none(), "dropping it loses nothing");
+    let mut waiting = Box::pin(inbox.next());
+    assert!(poll(&mut waiting).is_none());
+    server.send(b"\x81\x01a\x82\x01b\x81\x01c\x88\x02\x03\xe8");
+    assert_eq!(poll(&mut waiting), Some(Ok(Some(OwnedMessage::text("a")))));
+    drop(waiting);
+    assert_eq!(Sim::block_on(inbox.next()), Ok(Some(OwnedMessage::binary(b"b".to_vec()))));
+    assert_eq!(inbox.session().send("answer"), Ok(()));
+    assert_eq!(Sim::block_on(inbox.next()), Ok(Some(OwnedMessage::text("c"))));
+    server.take();
+    server.end();
+    assert_eq!(Sim::block_on(inbox.next()), Ok(None));
+    assert_eq!(Sim::block_on(inbox.next()), Ok(None));
+}
+
+#[test]
+fn what_is_not_asked_for_stays_with_the_network_while_pings_are_answered() {
+    let (mut inbox, server) = open_inbox();
+    let message = [&b"\x82\x7e\x40\x00"[..], &[7; 0x4000]].concat();
+    server.send(b"\x89\x01p");
+    assert_eq!(server.take().len(), 7, "a masked pong");
+    for _ in 0..100 {
+        server.send(&message);
+    }
+    assert!(server.unread() > 1 << 20, "{}", server.unread());
+    for _ in 0..100 {
+        assert_eq!(Sim::block_on(inbox.next()).unwrap().unwrap().as_bytes(), &[7; 0x4000]);
+    }
+    assert_eq!(server.unread(), 0);
+}
+
+#[test]
+fn an_inbox_tells_why_its_session_was_lost_and_closes_it_when_dropped() {
+    let (mut inbox, server) = open_inbox();
+    server.send(b"\x81\x04last");
+    server.end();
+    assert_eq!(Sim::block_on(inbox.next()), Ok(Some(OwnedMessage::text("last"))));
+    assert_eq!(Sim::block_on(inbox.next()).unwrap_err().cause, Cause::Lost);
+    let (inbox, server) = open_inbox();
+    server.send(b"\x81\x01a\x81\x01b");
+    let session = inbox.session().clone();
+    drop(inbox);
+    assert_eq!(server.take().len(), 8, "a masked close");
+    server.send(b"\x88\x02\x03\xe8");
+    server.end();
+    assert!(Sim::block_on(session.closed()).clean);
+}
+
+// Proxies.
+
+#[test]
+fn a_proxy_is_asked_for_a_tunnel_and_the_handshake_goes_through_it() {
+    let proxy: Proxy = "http://user:secret@127.0.0.1:3128".parse().unwrap();
+    let mut connect = Box::pin(Client::new("ws://nowhere:81/x").proxy(proxy).connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    let request = String::from_utf8(server.take()).unwrap();
+    assert!(request.starts_with("CONNECT nowhere:81 HTTP/1.1\r\n"), "not looked up here");
+    assert!(request.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"), "{request}");
+    server.send(b"HTTP/1.1 200 Connection established\r\n\r\n");
+    assert!(poll(&mut connect).is_none());
+    let request = server.take();
+    assert!(request.starts_with(b"GET /x HTTP/1.1\r\nHost: nowhere:81\r\n"));
+    server.send(&[accept(&request), b"\x81\x02hi".to_vec()].concat());
+    assert_eq!(poll(&mut connect).unwrap().unwrap().state(), State::Open);
+}
+
+#[test]
+fn a_proxy_of_the_other_kind_too_and_bytes_behind_its_answer_are_kept() {
+    let proxy: Proxy = "socks5://127.0.0.1:1080".parse().unwrap();
+    let journal = Journal::default();
+    let note = journal.clone();
+    let client = Client::new("tcp://nowhere:81").proxy(proxy);
+    let client = client.on_message(move |_, message| note.note(format!("{message:?}")));
+    let mut connect = Box::pin(client.connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    assert_eq!(server.take(), b"\x05\x01\x00");
+    server.send(b"\x05\x00");
+    assert!(poll(&mut connect).is_none());
+    assert_eq!(server.take(), b"\x05\x01\x00\x03\x07nowhere\x00\x51");
+    server.send(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x51early");
+    poll(&mut connect).unwrap().unwrap();
+    assert_eq!(journal.take().len(), 1);
+}
+
+#[test]
+fn a_proxy_that_refuses_is_told_apart_from_the_server() {
+    let proxy: Proxy = "http://127.0.0.1:3128".parse().unwrap();
+    let mut connect = Box::pin(Client::new("ws://example").proxy(proxy.clone()).connect());
+    assert!(poll(&mut connect).is_none());
+    Sim::dialled().send(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n");
+    let error = poll(&mut connect).unwrap().unwrap_err();
+    assert!(matches!(&error, ConnectError::Proxy(error) if error.status() == Some(407)));
+    assert_eq!(error.status(), None, "it is not the server's");
+    // The one deadline covers a silent proxy.
+    let client = Client::new("ws://example").proxy(proxy).connect_timeout(seconds(3));
+    let mut connect = Box::pin(client.connect());
+    assert!(poll(&mut connect).is_none());
+    Sim::pass(seconds(3));
+    assert!(matches!(poll(&mut connect), Some(Err(ConnectError::Timeout(_)))));
+}

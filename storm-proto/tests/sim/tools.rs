@@ -1,0 +1,62 @@
+//! What the scripts of services have in common.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use storm_proto::websocket::handshake::{Accept, ServerHandshake};
+
+use super::Sim;
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    pub(crate) fn note(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+/// Polls a future of the test's own once, after everything that is ready.
+pub(crate) fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = future.as_mut().poll(&mut cx);
+    Sim::run();
+    match polled {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// The answer of a server to a client's request.
+pub(crate) fn accept(request: &[u8]) -> Vec<u8> {
+    let mut handshake = ServerHandshake::new(Default::default());
+    let request = handshake.receive(&mut &request[..]).unwrap().unwrap();
+    request.accept(&Accept::new()).unwrap().to_vec()
+}
+
+/// A frame of a client.
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..126 => frame.push(0x80 | len as u8),
+        len => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
