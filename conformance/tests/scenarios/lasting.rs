@@ -60,6 +60,7 @@ pub(crate) fn a_dropped_client_closes_its_session<H: Harness>() {
     let client = Client::<H::Runtime>::new(server.url()).runtime(H::runtime());
     let client = H::block_on(async move { client.reconnect(AT_ONCE) }).unwrap();
     told.connected();
+    H::wait(client.connected()).unwrap();
     H::block_on(async move { drop(client) });
     assert!(told.disconnected().clean);
     let inbox = Client::<H::Runtime>::new(server.url()).runtime(H::runtime()).open();

@@ -238,15 +238,17 @@ impl Sender {
     ///
     /// Returns true if there is room again for those that were refused.
     pub fn wrote(&mut self, left: usize) -> bool {
-        self.answers = self.answers.saturating_sub(self.taken.saturating_sub(left));
+        let written = self.taken.saturating_sub(left);
+        self.answers = self.answers.saturating_sub(written);
         self.taken = left;
-        self.relieve()
+        let unchoked = self.choked && written > 0 && self.answers <= self.marks.low();
+        self.relieve() || unchoked
     }
 
     fn relieve(&mut self) -> bool {
         let relieved = self.pressured && self.queued() <= self.marks.low();
         self.pressured &= !relieved;
-        relieved || (self.choked && self.answers <= self.marks.low())
+        relieved
     }
 
     /// `bytes` were queued while a message was handled.
