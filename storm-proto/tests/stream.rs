@@ -567,10 +567,25 @@ fn a_fault_that_the_writer_finds_is_told_to_the_reader() {
         let (reading, writing) = spawn_both(reader_first, read, write);
         assert!(!writing.is_done());
         peer.break_writes();
-        Sim::run();
         let Err(StreamError::Ended(reason)) = writing.end() else { panic!("no error") };
         assert_eq!(reason.cause, Cause::TransportError);
         assert!(matches!(reading.end(), [Some(Err(_)), None]));
+    }
+}
+
+#[test]
+fn a_fault_that_the_reader_finds_during_a_close_is_told_to_the_writer() {
+    for reader_first in [true, false] {
+        let (mut stream, peer) = server(2, options());
+        stream.close_with(CloseCode::NORMAL, "").unwrap();
+        let (reader, writer) = split(stream);
+        let (read, write) =
+            (async move { next(&reader).await }, async move { flush(&writer).await });
+        let (reading, writing) = spawn_both(reader_first, read, write);
+        assert!(!writing.is_done(), "the close frame does not fit");
+        peer.break_reads();
+        assert!(matches!(writing.end(), Err(StreamError::Ended(_))), "two bytes did not leave");
+        assert_eq!(reading.end(), None, "this side had closed");
     }
 }
 

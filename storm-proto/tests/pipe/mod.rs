@@ -31,6 +31,11 @@ impl Lane {
             waker.wake();
         }
     }
+
+    fn fail(&mut self) {
+        self.reset = true;
+        self.wake();
+    }
 }
 
 /// One end of a stream. Its drop ends both directions.
@@ -97,17 +102,24 @@ impl End {
         self.incoming.lock().unwrap().ended
     }
 
-    /// Makes reading and writing fail at the other end.
+    /// Makes writing fail at the other end, whose reading goes on.
     pub(crate) fn break_writes(&self) {
-        let mut lane = self.incoming.lock().unwrap();
-        lane.reset = true;
-        // Nobody is told who does not write.
-        lane.writer.take().into_iter().for_each(Waker::wake);
+        self.incoming.lock().unwrap().fail();
+        Sim::run();
+    }
+
+    /// Makes reading fail at the other end, whose writing goes on.
+    pub(crate) fn break_reads(&self) {
+        self.outgoing.lock().unwrap().fail();
+        Sim::run();
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
+        // Who waited for this end hears nothing any more.
+        self.incoming.lock().unwrap().reader = None;
+        self.outgoing.lock().unwrap().writer = None;
         for lane in [&self.incoming, &self.outgoing] {
             let mut lane = lane.lock().unwrap();
             lane.ended = true;
@@ -138,6 +150,9 @@ impl Wake for Alarm {
 impl Transport for Carried {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut lane = self.end.incoming.lock().unwrap();
+        if lane.reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if lane.bytes.is_empty() && !lane.ended {
             lane.reader = Some(cx.waker().clone());
             return Poll::Pending;
