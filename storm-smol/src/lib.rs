@@ -21,20 +21,24 @@
 mod client;
 mod runtime;
 mod server;
+mod stream;
 mod transport;
 
 pub use runtime::Smol;
 pub use storm_proto::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use storm_proto::service::{
-    Address, Callbacks, ConnectError, Handler, KeepAlive, Metrics, SendWait, Session,
-    SocketOptions, State, Stopped,
+    Address, Callbacks, ConnectError, Handler, KeepAlive, MessageStream, Metrics, OpenError,
+    SendWait, Session, SocketOptions, State, Stopped, StreamError,
 };
-pub use storm_proto::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};
-pub use storm_proto::websocket::{Limits, WebSocket};
+pub use storm_proto::websocket::handshake::{
+    Accept, Decision, HeadLimits, Offer, Request, Response,
+};
+pub use storm_proto::websocket::{Limits, Role, WebSocket};
 pub use storm_proto::{
-    Cause, CloseCode, CloseFrame, DisconnectReason, Error, Heartbeat, Kind, Message, OwnedMessage,
-    Prepared, SendError, Side, Timeouts,
+    Cause, CloseCode, CloseFrame, DisconnectReason, Error, Heartbeat, Kind, Message, Options,
+    OwnedMessage, Prepared, SendError, Side, Timeouts, Uri, WaterMarks,
 };
+pub use stream::{Carried, WebSocketStream};
 
 /// A server on smol; see [`storm_proto::service::Server`].
 pub type Server<H = Callbacks> = storm_proto::service::Server<Smol, H>;

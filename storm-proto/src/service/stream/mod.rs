@@ -76,8 +76,6 @@ pub struct MessageStream<T> {
     end_of_stream: bool,
     /// The transport may hold back what was written.
     unflushed: bool,
-    /// Something happened in this poll that the other half may wait for.
-    moved: bool,
     reason: Option<Arc<DisconnectReason>>,
     /// The reader knows that the connection is over.
     told: bool,
@@ -95,7 +93,6 @@ impl<T: Carrier> MessageStream<T> {
             bulk: false,
             end_of_stream: false,
             unflushed: false,
-            moved: false,
             reason: None,
             told: false,
         }

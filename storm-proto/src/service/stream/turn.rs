@@ -60,7 +60,7 @@ impl<T: Carrier> MessageStream<T> {
     ) -> Poll<R> {
         let waker = self.wakers.enter(half, cx.waker());
         self.now = T::now();
-        let was_open = self.connection.is_open();
+        let before = self.mark();
         // Nobody reads: the writer keeps the deadlines, and none of them is held against the
         // peer. A reader looks at what has come before it judges.
         let writes_only = !self.wakers.is_waiting(Half::Reader);
@@ -72,10 +72,16 @@ impl<T: Carrier> MessageStream<T> {
         if polled.is_ready() {
             self.wakers.leave(half);
         }
-        if core::mem::take(&mut self.moved) || was_open != self.connection.is_open() {
+        if self.mark() != before {
             self.wakers.wake_other(half);
         }
         polled
+    }
+
+    /// All that a half may wait for beside what the transport wakes it for.
+    fn mark(&self) -> (bool, bool, bool, usize) {
+        let is_over = self.transport.is_none();
+        (is_over, self.connection.is_open(), self.unflushed, self.connection.queued())
     }
 
     /// Waits for a message; `None` once the connection is over. Once a close is under way no
@@ -141,9 +147,8 @@ impl<T: Carrier> MessageStream<T> {
                     written.map_ok(|_| ())
                 }
             };
-            match ready!(turned) {
-                Ok(()) => self.moved = true,
-                Err(error) => self.connection.transport_failed(error.into()),
+            if let Err(error) = ready!(turned) {
+                self.connection.transport_failed(error.into());
             }
         }
     }
@@ -180,7 +185,6 @@ impl<T: Carrier> MessageStream<T> {
             }
             ready!(read)
         };
-        self.moved = true;
         match read {
             Ok(0) => {
                 self.end_of_stream = true;
@@ -211,7 +215,6 @@ impl<T: Carrier> MessageStream<T> {
     pub(super) fn judge(&mut self) {
         if self.connection.poll_timeout().is_some_and(|(at, _)| self.now >= at) {
             self.connection.handle_timeout(self.now);
-            self.moved = true;
         }
     }
 
@@ -233,7 +236,6 @@ impl<T: Carrier> MessageStream<T> {
             input.scratch.give();
         }
         self.reason = Some(Arc::new(self.connection.reason()));
-        self.moved = true;
     }
 }
 
