@@ -436,6 +436,32 @@ fn a_caller_that_was_away_for_long_does_not_take_its_silence_for_the_peers() {
 }
 
 #[test]
+fn bytes_that_could_leave_while_the_caller_was_away_are_no_stall() {
+    for reads in [true, false] {
+        let (mut stream, peer) = server(10, options());
+        let (left, mut stream) = spawn(async move {
+            stream.send(&[7; 100]).await.unwrap();
+            (stream.buffered(), stream)
+        })
+        .end();
+        assert_eq!(left, 92);
+        Sim::pass(40 * SECOND);
+        assert_eq!(peer.take().len(), 10, "there was room, and nobody to use it");
+        let going_on = spawn(async move {
+            if reads {
+                return stream.next().await;
+            }
+            stream.flush().await.unwrap();
+            None
+        });
+        assert!(peer.take().len() >= 92);
+        assert!(!reads || !going_on.is_done());
+        peer.send(&masked(0x81, b"thanks"));
+        assert!(going_on.end().is_none_or(|message| message.is_ok()));
+    }
+}
+
+#[test]
 fn who_only_writes_pings_and_does_not_take_a_peer_for_dead_that_nobody_listens_to() {
     let mut eager = options();
     eager.timeouts.idle = Some(10 * SECOND);

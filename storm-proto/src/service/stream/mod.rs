@@ -210,6 +210,9 @@ impl<T: Carrier> MessageStream<T> {
                 if stream.poll_output(cx).is_ready() {
                     return Poll::Ready(stream.outcome());
                 }
+                if stream.judge_alone() {
+                    continue;
+                }
                 if stream.is_flushed() {
                     return Poll::Ready(Ok(()));
                 }

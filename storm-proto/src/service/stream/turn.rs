@@ -61,13 +61,7 @@ impl<T: Carrier> MessageStream<T> {
         let waker = self.wakers.enter(half, cx.waker());
         self.now = T::now();
         let before = self.mark();
-        // Nobody reads: the writer keeps the deadlines, and none of them is held against the
-        // peer. A reader looks at what has come before it judges.
-        let writes_only = !self.wakers.is_waiting(Half::Reader);
-        self.connection.pause(writes_only);
-        if writes_only {
-            self.judge();
-        }
+        self.connection.pause(!self.wakers.is_waiting(Half::Reader));
         let polled = poll(self, &mut Context::from_waker(&waker));
         if polled.is_ready() {
             self.wakers.leave(half);
@@ -211,11 +205,18 @@ impl<T: Carrier> MessageStream<T> {
         Poll::Ready(())
     }
 
-    /// Acts on deadlines that have passed.
-    pub(super) fn judge(&mut self) {
-        if self.connection.poll_timeout().is_some_and(|(at, _)| self.now >= at) {
+    /// Acts on deadlines that have passed; true if there was one.
+    pub(super) fn judge(&mut self) -> bool {
+        let passed = self.connection.poll_timeout().is_some_and(|(at, _)| self.now >= at);
+        if passed {
             self.connection.handle_timeout(self.now);
         }
+        passed
+    }
+
+    /// As [`MessageStream::judge`], if nobody reads who looks at what has come before.
+    pub(super) fn judge_alone(&mut self) -> bool {
+        !self.wakers.is_waiting(Half::Reader) && self.judge()
     }
 
     /// Armed for the earliest deadline and never moved later: it fires and is asked anew.
