@@ -29,6 +29,25 @@ use crate::runtime::{Smol, to_std};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// As a client, split between two tasks by `futures_util`:
+///
+/// ```no_run
+/// # async fn ask(stream: smol::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+/// use futures_util::{SinkExt, StreamExt};
+/// use storm_smol::{Offer, Options, OwnedMessage, WebSocketStream};
+///
+/// let (uri, offer) = ("wss://server.example/chat".parse()?, Offer::new().header("Cookie", "a=b"));
+/// let stream = WebSocketStream::connect(stream, &uri, &offer, Options::default()).await?;
+/// let (mut sink, mut stream) = stream.split();
+/// let sending = smol::spawn(async move { sink.send(OwnedMessage::text("hello")).await });
+/// while let Some(message) = stream.next().await {
+///     println!("{:?}", message?);
+/// }
+/// # drop(sending);
+/// # Ok(())
+/// # }
+/// ```
 pub type WebSocketStream<S> = MessageStream<Carried<S>>;
 
 /// A stream of the caller's and a timer.

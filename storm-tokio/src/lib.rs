@@ -15,6 +15,9 @@
 //!         .await
 //! }
 //! ```
+//!
+//! There are two doors: a [`Server`] or [`Client`] brings its own sockets and calls a handler; a
+//! [`WebSocketStream`] runs over a stream that is there already, and is polled.
 #![forbid(unsafe_code)]
 
 mod client;
