@@ -22,7 +22,8 @@ impl<T: Carrier> MessageStream<T> {
     ///
     /// # Errors
     /// See [`OpenError`]. A request that breaks a rule is refused in order: this returns when
-    /// the answer is written and the stream ended. All of it has the handshake's deadline.
+    /// the answer is written and the stream ended. All of it has the handshake's deadline, and
+    /// a refusal the close timeout behind it.
     ///
     /// # Cancel safety
     /// The future owns the stream: dropping it closes that.

@@ -162,14 +162,14 @@ impl<T: Carrier> MessageStream<T> {
             return Poll::Pending;
         }
         let read = if let Some(room) = self.connection.direct() {
-            let read = ready!(transport.poll_read(cx, room));
+            let read = ready!(read(transport, cx, room));
             if let Ok(n) = read {
                 self.connection.direct_filled(n);
             }
             read
         } else {
             let mut scratch = Scratch::take(self.bulk);
-            let read = transport.poll_read(cx, scratch.room());
+            let read = read(transport, cx, scratch.room());
             match read {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.bulk = n >= pool::SCRATCH;
@@ -240,6 +240,15 @@ impl<T: Carrier> MessageStream<T> {
     }
 }
 
+/// Reads; a stream of the caller's that claims more than there is room for is not believed.
+fn read<T: Carrier>(
+    transport: &mut T,
+    cx: &mut Context<'_>,
+    room: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    transport.poll_read(cx, room).map_ok(|n| n.min(room.len()))
+}
+
 /// Writes some of what waits; 0 if nothing does.
 fn write<T: Carrier>(
     transport: &mut T,
@@ -257,6 +266,6 @@ fn write<T: Carrier>(
     }
     match ready!(transport.poll_write(cx, &slices[..used])) {
         Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        written => Poll::Ready(written),
+        written => Poll::Ready(written.map(|n| n.min(connection.queued()))),
     }
 }
