@@ -127,6 +127,21 @@ impl Sender {
         }
     }
 
+    /// Queues a message of any size if no more than the low mark is queued, so that nobody
+    /// who waited for that is refused: the bound is the limit, or the low mark and one message.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub(crate) fn send_waited(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        let marks = self.marks;
+        if !self.is_above_low_mark() {
+            self.marks = WaterMarks::new(usize::MAX);
+        }
+        let sent = self.send(message);
+        self.marks = marks;
+        sent
+    }
+
     /// Queues a message that was encoded before.
     ///
     /// # Errors
@@ -289,6 +304,11 @@ impl Sender {
     #[inline]
     pub fn has_output(&self) -> bool {
         !self.outbox.is_empty() || !self.controls.is_empty()
+    }
+
+    /// True while more than the low mark is queued.
+    pub(crate) fn is_above_low_mark(&self) -> bool {
+        self.queued() > self.marks.low()
     }
 
     /// True if a message with a payload of `len` bytes would be accepted now.

@@ -3,6 +3,9 @@
 //!
 //! An adapter implements [`Runtime`], [`Listener`] and [`Transport`]; everything else is
 //! here.
+//!
+//! There are two doors. Servers and clients bring their own sockets and call a handler; a
+//! [`MessageStream`] is a WebSocket over a stream that the caller has, and is polled.
 
 mod batch;
 mod callbacks;
@@ -23,6 +26,7 @@ mod registry;
 mod runtime;
 mod server;
 mod session;
+mod stream;
 mod wire;
 
 pub use callbacks::{Callbacks, Unset};
@@ -35,3 +39,4 @@ pub use reconnecting::{Failure, Reconnecting, Retry};
 pub use runtime::{Address, Ends, Listener, Runtime, Transport};
 pub use server::{Running, Server, Stopped};
 pub use session::{Metrics, SendWait, Session, State};
+pub use stream::{Carrier, MessageStream, OpenError, StreamError};
