@@ -32,29 +32,42 @@ pub struct Message<'a> {
     text: Option<&'a str>,
     backing: Option<&'a Bytes>,
     kind: Kind,
+    uncompressed: bool,
 }
 
 impl<'a> Message<'a> {
     /// A text message.
     #[must_use]
     pub const fn text(text: &'a str) -> Message<'a> {
-        Message { bytes: text.as_bytes(), text: Some(text), backing: None, kind: Kind::Text }
+        Message { text: Some(text), ..Message::new(Kind::Text, text.as_bytes()) }
     }
 
     /// A binary message.
     #[must_use]
     pub const fn binary(bytes: &'a [u8]) -> Message<'a> {
-        Message { bytes, text: None, backing: None, kind: Kind::Binary }
+        Message::new(Kind::Binary, bytes)
     }
 
     /// A message whose bytes stand in `backing`. The caller vouches that text is UTF-8.
     pub(crate) fn backed(kind: Kind, backing: &'a Bytes) -> Message<'a> {
-        Message { bytes: backing, text: None, backing: Some(backing), kind }
+        Message { backing: Some(backing), ..Message::new(kind, backing) }
     }
 
     /// Text whose bytes were checked piece by piece.
     pub(crate) const fn checked_text(bytes: &'a [u8]) -> Message<'a> {
-        Message { bytes, text: None, backing: None, kind: Kind::Text }
+        Message::new(Kind::Text, bytes)
+    }
+
+    const fn new(kind: Kind, bytes: &'a [u8]) -> Message<'a> {
+        Message { bytes, text: None, backing: None, kind, uncompressed: false }
+    }
+
+    /// The message, to be sent plain also where compression was agreed on: a secret beside
+    /// what others can choose, or what is compressed already.
+    #[must_use]
+    pub const fn uncompressed(mut self) -> Message<'a> {
+        self.uncompressed = true;
+        self
     }
 
     /// Text or binary.
@@ -124,6 +137,10 @@ impl<'a> Message<'a> {
 
     pub(crate) fn backing(&self) -> Option<&'a Bytes> {
         self.backing
+    }
+
+    pub(crate) const fn is_uncompressed(&self) -> bool {
+        self.uncompressed
     }
 }
 

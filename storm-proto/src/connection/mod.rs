@@ -111,7 +111,8 @@ impl Connection {
     ) -> Result<Connection, HandshakeError> {
         let options = options.into();
         let limits = options.websocket.head;
-        let (handshake, request) = ClientHandshake::new(uri, offer, limits, &mut random)?;
+        let offer = offer.clone().extended(&options.websocket);
+        let (handshake, request) = ClientHandshake::new(uri, &offer, limits, &mut random)?;
         let sender = Sender::websocket_client(random, options.marks);
         let opening = Opening::Client(handshake);
         let mut connection = Connection::websocket(Role::Client, opening, sender, options, now);
@@ -184,14 +185,19 @@ impl Connection {
     /// Takes the bytes of the opening from the input and acts on them.
     fn open(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) {
         let mut rest: &[u8] = input;
+        let mut deflate = None;
         let accepted = match &mut self.opening {
             Opening::Done(_) => return,
             Opening::Server(handshake) => handshake.receive(&mut rest).and_then(|request| {
                 let answer = match request {
-                    Ok(request) => request.answer(app.request(&request)),
+                    Ok(request) => {
+                        let decision = app.request(&request);
+                        request.answer(decision, &self.link.options().websocket)
+                    }
                     Err(refusal) => Answer::closing(&refusal, ""),
                 };
                 self.link.queue_opening([answer.head, answer.body], &mut self.wire);
+                deflate = answer.deflate;
                 answer.accepted.map(|_| None).ok_or_else(|| self.link.refuse(now)).ok()
             }),
             Opening::Client(handshake) => handshake.receive(&mut rest).and_then(|answer| {
@@ -205,6 +211,9 @@ impl Connection {
         let consumed = input.len() - rest.len();
         *input = &mut core::mem::take(input)[consumed..];
         if let Some(accepted) = accepted {
+            let deflate = deflate.or(accepted.as_ref().and_then(|accepted| accepted.deflate));
+            self.receiver.agreed(deflate.as_ref());
+            self.link.sender.agreed(deflate.as_ref());
             self.opening = Opening::Done(accepted);
             self.link.opened(now);
             app.opened(&mut self.link.sender);

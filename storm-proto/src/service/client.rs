@@ -223,13 +223,14 @@ impl<R: Runtime, H: Handler> Client<R, H> {
         let prepared = self.prepare(&uri)?;
         let connected = dial::connect(&self.runtime, uri.target(), &self.socket).await;
         let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
-        let (session, receiver, handshake) = self.session(prepared, ends, deadline);
+        let (session, mut receiver, handshake) = self.session(prepared, ends, deadline);
         let guard = Guard { session: session.clone(), permit: None };
         let mut wire = Wire::new(transport, R::now, self.options.marks.limit());
         match handshake {
             None => session.shared().open(1, None, Extensions::new()),
             Some((handshake, request)) => {
-                let opened = open_client(&mut wire, &session, handshake, request).await;
+                let opened =
+                    open_client(&mut wire, &session, &mut receiver, handshake, request).await;
                 opened.map_err(|error| self.failed(error, R::now() >= deadline))?;
             }
         }
@@ -255,7 +256,7 @@ impl<R: Runtime, H: Handler> Client<R, H> {
         if !uri.scheme().is_websocket() {
             return Ok(None);
         }
-        let mut offer = self.offer.clone();
+        let mut offer = self.offer.clone().extended(&self.options.websocket);
         for name in &self.options.websocket.subprotocols {
             offer = offer.subprotocol(name);
         }
