@@ -15,9 +15,9 @@
 //! | context takeover | what is sent | what is received |
 //! |---|---|---|
 //! | none (the default) | nothing | nothing |
-//! | with a window of 15 bits | 289 KiB from the first compressed message on | the last 32 KiB at most |
-//! | with a window of 12 bits | 177 KiB | the last 4 KiB at most |
-//! | with a window of 9 bits | 163 KiB | the last 512 bytes at most |
+//! | with a window of 15 bits | 288 KiB from the first compressed message on | the last 32 KiB at most |
+//! | with a window of 12 bits | 176 KiB | the last 4 KiB at most |
+//! | with a window of 9 bits | 162 KiB | the last 512 bytes at most |
 //!
 //! While a message is under way its connection has an engine: 47 KiB to receive, as much as
 //! the table says to send. Without takeover it comes from a pool of the thread and goes back
@@ -162,5 +162,19 @@ const fn clamp(value: u8, min: u8, max: u8) -> u8 {
         max
     } else {
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_outside_of_what_can_be_kept_are_moved_to_the_nearest() {
+        let low = Deflate::new().server_max_window_bits(0).client_max_window_bits(8).level(0);
+        let least = Deflate::new().server_max_window_bits(9).client_max_window_bits(9).level(1);
+        assert_eq!(low, least);
+        let high = Deflate::new().server_max_window_bits(16).client_max_window_bits(99).level(10);
+        assert_eq!(high, Deflate::new().level(9));
     }
 }

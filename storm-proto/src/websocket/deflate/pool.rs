@@ -10,7 +10,7 @@ use zlib_rs::Inflate as Engine;
 
 use super::compress::Compressor;
 
-/// Compressors kept by a thread, 163 to 289 KiB each. They are used one at a time; more
+/// Compressors kept by a thread, 162 to 288 KiB each. They are used one at a time; more
 /// than one is for servers with several settings.
 const COMPRESSORS: usize = 2;
 
