@@ -20,8 +20,9 @@ const BANNED: [(&str, &str); 12] = [
     ("socket2", "sockets belong to adapters"),
 ];
 
-/// Where `std` may be named at all: what an application sees needs locks and wakers.
-const WITH_STD: [&str; 1] = ["service"];
+/// Where `std` may be named at all: what an application sees needs locks and wakers, and
+/// compression pools of its threads.
+const WITH_STD: [&str; 2] = ["service", "deflate"];
 
 #[test]
 fn no_source_of_the_core_names_io_a_runtime_or_a_clock() {

@@ -280,8 +280,9 @@ mod deflate {
 
     pub(super) fn scripts() -> Vec<Script> {
         let long = "κόσμε, and so on; ".repeat(500);
-        let mixed = (0..3000u32).map(|n| (n * n >> 5) as u8).collect::<Vec<_>>();
-        let made = payloads(&[b"Hello", b"Hello", b"", long.as_bytes(), &mixed, &[0; 60_001]]);
+        let mixed: String = (0..3000u32).map(|n| format!("{}:{},", n % 7, n * n / 32)).collect();
+        let made =
+            payloads(&[b"Hello", b"Hello", b"", long.as_bytes(), mixed.as_bytes(), &[0; 60_001]]);
         let [hello, again, empty, long, mixed, over] = &made[..] else { panic!() };
         let cut = hello.len() / 2;
         let frames = [
