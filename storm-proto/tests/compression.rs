@@ -126,6 +126,20 @@ fn a_server_and_a_client_that_agree_compress_both_ways() {
 }
 
 #[test]
+fn small_answers_of_a_handler_are_compressed_if_the_threshold_says_so() {
+    let text = "the same text again and again, in one context";
+    for (threshold, least, most) in [(0, 50, 200), (45, 50, 200), (46, 470, 470)] {
+        let _running = start(server(with_context().threshold(threshold)), echo);
+        let mut other = Other::client(with_context());
+        (0..10).for_each(|_| other.send(text));
+        other.turn();
+        assert_eq!(other.texts(), [text; 10]);
+        let bytes = other.heard.bytes;
+        assert!((least..=most).contains(&bytes), "{bytes} bytes, threshold {threshold}");
+    }
+}
+
+#[test]
 fn without_the_settings_or_the_offer_nothing_is_compressed() {
     let text = "compress this, and this; ".repeat(400);
     let _running = start(Server::bind("127.0.0.1:80").websocket(WebSocket::new()), echo);
@@ -223,14 +237,15 @@ fn senders_on_many_threads_never_disturb_the_context() {
 
 #[test]
 fn an_echo_of_what_inflates_is_lossless_in_a_small_outbox() {
-    // All of it fits into one read; each plain answer fills most of the outbox.
+    // All of it fits into one read; two plain answers do not fit into the outbox.
     let echo_plain = |session: &Session, message: Message<'_>| {
         session.send(message.uncompressed()).expect("an echo is never refused");
     };
     let _running = start(server(Deflate::new()).max_pending_send(12_000), echo_plain);
     let mut other = Other::client(Deflate::new());
     other.peer.narrow(500);
-    let messages: Vec<_> = (0..50u8).map(|n| vec![n; 10_000]).collect();
+    let messages: Vec<_> =
+        (0..50u8).map(|n| vec![n; if n % 2 == 0 { 2_500 } else { 9_800 }]).collect();
     for message in &messages {
         other.send(message);
     }
