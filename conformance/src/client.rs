@@ -8,7 +8,7 @@ use clap::Args;
 use storm_tokio::{Client, Message, Session};
 
 use crate::Runtime;
-use crate::echo::{tokio_runtime, websocket};
+use crate::echo::{Deflating, tokio_runtime, websocket};
 
 /// What the cases with the largest messages need.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// The name in its report.
     #[arg(long, default_value = "storm")]
     agent: String,
+    /// Offers to compress messages of all sizes.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
+    deflate: Option<Deflating>,
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
@@ -38,17 +41,18 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 async fn on_tokio(options: &Options) -> Result<()> {
     let base = options.url.trim_end_matches('/');
+    let deflate = options.deflate;
     let cases = case_count(base).await?;
     for case in 1..=cases {
         let address = format!("{base}/runCase?case={case}&agent={}", options.agent);
         let echo = |session: &Session, message: Message<'_>| session.send(message);
         // A case may refuse the handshake; the report says what it makes of that.
-        if let Ok(session) = connect(&address, echo).await {
+        if let Ok(session) = connect(&address, deflate, echo).await {
             session.closed().await;
         }
     }
     let address = format!("{base}/updateReports?agent={}", options.agent);
-    connect(&address, |_, _| {}).await?.closed().await;
+    connect(&address, None, |_, _| {}).await?.closed().await;
     Ok(())
 }
 
@@ -60,15 +64,16 @@ async fn case_count(base: &str) -> Result<usize> {
         let text = message.as_text().unwrap_or_default();
         received.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_str(text);
     };
-    connect(&format!("{base}/getCaseCount"), take).await?.closed().await;
+    connect(&format!("{base}/getCaseCount"), None, take).await?.closed().await;
     let count = count.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(count.trim().parse()?)
 }
 
 async fn connect<R: 'static>(
     address: &str,
+    deflate: Option<Deflating>,
     on_message: impl Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
 ) -> Result<Session> {
-    let client = Client::new(address).websocket(websocket(Some(MAX_MESSAGE)));
+    let client = Client::new(address).websocket(websocket(Some(MAX_MESSAGE), deflate));
     Ok(client.on_message(on_message).connect().await?)
 }

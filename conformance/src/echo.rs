@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use storm_tokio::{Delimiter, LengthPrefix, Server, WebSocket};
+use storm_tokio::{Deflate, Delimiter, LengthPrefix, Server, WebSocket};
 
 use crate::Runtime;
 
@@ -27,6 +27,30 @@ pub(crate) struct Options {
     /// The longest message and frame in bytes.
     #[arg(long)]
     max_message: Option<usize>,
+    /// Compresses messages of all sizes, if the client offers it.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
+    deflate: Option<Deflating>,
+}
+
+/// How messages are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deflating {
+    /// Each by itself
+    NoContext,
+    /// Each in the context of those before, unless the other side wants none
+    Context,
+}
+
+impl Deflating {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn settings(self) -> Deflate {
+        let alone = self == Deflating::NoContext;
+        let deflate = Deflate::new().threshold(0);
+        deflate.server_no_context_takeover(alone).client_no_context_takeover(alone)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,7 +89,7 @@ pub(crate) fn tokio_runtime(threads: usize) -> io::Result<tokio::runtime::Runtim
 async fn on_tokio(options: &Options) -> io::Result<()> {
     let server = Server::bind(&options.listen);
     let server = match options.protocol {
-        Protocol::Ws => server.websocket(websocket(options.max_message)),
+        Protocol::Ws => server.websocket(websocket(options.max_message, options.deflate)),
         Protocol::Tcp => server,
         Protocol::Lines => server.framed(match options.max_message {
             Some(bytes) => Delimiter::lines().limit(bytes),
@@ -83,10 +107,14 @@ async fn on_tokio(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn websocket(max_message: Option<usize>) -> WebSocket {
-    match max_message {
-        Some(bytes) => WebSocket::new().max_message(bytes).max_frame(bytes),
-        None => WebSocket::new(),
+pub(crate) fn websocket(max_message: Option<usize>, deflate: Option<Deflating>) -> WebSocket {
+    let mut websocket = WebSocket::new();
+    if let Some(bytes) = max_message {
+        websocket = websocket.max_message(bytes).max_frame(bytes);
+    }
+    match deflate {
+        Some(deflating) => websocket.deflate(deflating.settings()),
+        None => websocket,
     }
 }
 

@@ -29,6 +29,9 @@ pub use storm_proto::service::{
     Address, Callbacks, ConnectError, Handler, KeepAlive, Metrics, SendWait, Session,
     SocketOptions, State, Stopped,
 };
+#[cfg(feature = "deflate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+pub use storm_proto::websocket::Deflate;
 pub use storm_proto::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};
 pub use storm_proto::websocket::{Limits, WebSocket};
 pub use storm_proto::{
