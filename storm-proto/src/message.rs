@@ -31,8 +31,17 @@ pub struct Message<'a> {
     /// The same bytes as text, where that was known for free.
     text: Option<&'a str>,
     backing: Option<&'a Bytes>,
-    kind: Kind,
-    uncompressed: bool,
+    form: Form,
+}
+
+/// Kind, and whether it is to be sent as it is: in one byte, which costs no second store
+/// where messages are received.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Binary,
+    UncompressedText,
+    UncompressedBinary,
 }
 
 impl<'a> Message<'a> {
@@ -59,27 +68,38 @@ impl<'a> Message<'a> {
     }
 
     const fn new(kind: Kind, bytes: &'a [u8]) -> Message<'a> {
-        Message { bytes, text: None, backing: None, kind, uncompressed: false }
+        let form = match kind {
+            Kind::Text => Form::Text,
+            Kind::Binary => Form::Binary,
+        };
+        Message { bytes, text: None, backing: None, form }
     }
 
     /// The message, to be sent plain also where compression was agreed on: a secret beside
-    /// what others can choose, or what is compressed already.
+    /// what others can choose, or what is compressed already. An owned copy does not keep
+    /// the wish.
     #[must_use]
     pub const fn uncompressed(mut self) -> Message<'a> {
-        self.uncompressed = true;
+        self.form = match self.kind() {
+            Kind::Text => Form::UncompressedText,
+            Kind::Binary => Form::UncompressedBinary,
+        };
         self
     }
 
     /// Text or binary.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.kind
+        match self.form {
+            Form::Text | Form::UncompressedText => Kind::Text,
+            Form::Binary | Form::UncompressedBinary => Kind::Binary,
+        }
     }
 
     /// True for text.
     #[must_use]
     pub const fn is_text(&self) -> bool {
-        matches!(self.kind, Kind::Text)
+        matches!(self.kind(), Kind::Text)
     }
 
     /// The payload.
@@ -94,7 +114,7 @@ impl<'a> Message<'a> {
     /// checked piece by piece and is looked through once more here.
     #[must_use]
     pub fn as_text(&self) -> Option<&'a str> {
-        match (self.text, self.kind) {
+        match (self.text, self.kind()) {
             (Some(text), _) => Some(text),
             (None, Kind::Text) => simdutf8::basic::from_utf8(self.bytes).ok(),
             (None, Kind::Binary) => None,
@@ -132,7 +152,7 @@ impl<'a> Message<'a> {
             Some(backing) => backing.clone(),
             None => Bytes::copy_from_slice(self.bytes),
         };
-        OwnedMessage { kind: self.kind, bytes }
+        OwnedMessage { kind: self.kind(), bytes }
     }
 
     pub(crate) fn backing(&self) -> Option<&'a Bytes> {
@@ -140,7 +160,7 @@ impl<'a> Message<'a> {
     }
 
     pub(crate) const fn is_uncompressed(&self) -> bool {
-        self.uncompressed
+        matches!(self.form, Form::UncompressedText | Form::UncompressedBinary)
     }
 }
 
@@ -189,7 +209,7 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
 /// Kind and payload: two messages are equal if a peer could not tell them apart.
 impl PartialEq for Message<'_> {
     fn eq(&self, other: &Message<'_>) -> bool {
-        self.kind == other.kind && self.bytes == other.bytes
+        self.kind() == other.kind() && self.bytes == other.bytes
     }
 }
 
@@ -201,7 +221,7 @@ impl fmt::Debug for Message<'_> {
         const SHOWN: usize = 64;
         let start = &self.bytes[..self.bytes.len().min(SHOWN)];
         let dots = if self.bytes.len() > SHOWN { ".." } else { "" };
-        write!(f, "{:?}({} B, \"{}\"{dots})", self.kind, self.bytes.len(), start.escape_ascii())
+        write!(f, "{:?}({} B, \"{}\"{dots})", self.kind(), self.bytes.len(), start.escape_ascii())
     }
 }
 

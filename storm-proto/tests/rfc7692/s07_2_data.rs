@@ -130,6 +130,24 @@ fn d7_2_2_01_what_was_compressed_is_inflated_with_all_windows_and_contexts() {
 }
 
 #[test]
+fn d7_2_2_01_what_grew_leaves_nothing_in_the_engine_for_others() {
+    for settings in [with_context(), without_context(), without_context().level(6)] {
+        let terms = agreed(&settings);
+        let (mut from, mut to) = (sender(Role::Client, &terms), ear(Role::Server, &terms));
+        for round in 0..600u64 {
+            // Again and again what cannot be compressed, now and then what can.
+            let len = 997 * (1 + round as usize % 20);
+            let message = match round % 100 {
+                99 => json(len, round).into_bytes(),
+                _ => noise(len, round),
+            };
+            from.send(&message).unwrap();
+            assert!(to.give(&written(&mut from)).take() == [Heard::Binary(message)]);
+        }
+    }
+}
+
+#[test]
 fn d7_2_2_01_a_prepared_message_is_inflated_like_any_other() {
     let all = messages().into_iter().map(|message| Prepared::new(&message)).collect::<Vec<_>>();
     for settings in [with_context(), without_context(), without_context().server_max_window_bits(9)]

@@ -70,11 +70,15 @@ impl Deflater {
         }
         let (window_bits, level) = (self.window_bits, self.level);
         let context = self.context.get_or_insert_with(|| Compressor::new(window_bits, level));
-        let payload = context.compress(message, message.len() + GROWTH);
-        if payload.is_none() {
+        let Some(payload) = context.compress(message) else {
+            self.context = None;
+            return None;
+        };
+        if payload.len() > message.len() + GROWTH {
             self.forget();
+            return None;
         }
-        payload
+        Some(payload)
     }
 
     /// What was compressed last is not sent: the next message starts with an empty window.
@@ -88,9 +92,9 @@ impl Deflater {
 /// The payload for a message that refers to no other; `None` if it would not be smaller.
 pub(super) fn compress_alone(message: &[u8], window_bits: u8, level: u8) -> Option<Vec<u8>> {
     let mut compressor = pool::take_compressor(window_bits, level);
-    let payload = compressor.compress(message, message.len().saturating_sub(1));
+    let payload = compressor.compress(message)?;
     pool::give_compressor(compressor);
-    payload
+    (payload.len() < message.len()).then_some(payload)
 }
 
 impl Compressor {
@@ -114,40 +118,42 @@ impl Compressor {
         self.engine.reset();
     }
 
-    /// Compresses a message up to a border of bytes; `None` if that takes more than `most`.
-    fn compress(&mut self, mut message: &[u8], most: usize) -> Option<Vec<u8>> {
+    /// Compresses a message up to a border of bytes. `None` if the engine fails, which it
+    /// has no reason to: it is not used again then.
+    ///
+    /// All of it is always taken out, also where it grows: an engine of zlib-rs 0.6.8 that is
+    /// reset with something left inside has less room from then on, and panics.
+    fn compress(&mut self, mut message: &[u8]) -> Option<Vec<u8>> {
         if message.is_empty() {
-            return (most > 0).then(|| alloc::vec![EMPTY]);
+            return Some(alloc::vec![EMPTY]);
         }
-        let room = most + TAIL.len();
         let mut out = Vec::new();
         let mut filled = 0;
         loop {
             if filled == out.len() {
-                if filled == room {
-                    return None;
-                }
                 // Half of the message is enough for most.
-                let more = out.len().max(message.len() / 2 + 64).min(room - filled);
+                let more = out.len().max(message.len() / 2 + 64);
                 out.reserve_exact(more);
                 out.resize(filled + more, 0);
             }
             let (read, written) = (self.engine.total_in(), self.engine.total_out());
             let free = &mut out[filled..];
             self.engine.compress(message, free, DeflateFlush::SyncFlush).ok()?;
-            message = &message[(self.engine.total_in() - read) as usize..];
-            filled += (self.engine.total_out() - written) as usize;
+            let taken = (self.engine.total_in() - read) as usize;
+            let made = (self.engine.total_out() - written) as usize;
+            message = &message[taken..];
+            filled += made;
             // Room that is left says that all is flushed.
             if message.is_empty() && filled < out.len() {
                 break;
             }
+            if taken + made == 0 {
+                return None;
+            }
         }
         out.truncate(filled);
-        // Always there: what is flushed ends with it.
-        if !out.ends_with(&TAIL) {
-            return None;
-        }
-        out.truncate(filled - TAIL.len());
+        let payload = out.len().checked_sub(TAIL.len()).filter(|_| out.ends_with(&TAIL))?;
+        out.truncate(payload);
         Some(out)
     }
 }
