@@ -217,7 +217,7 @@ fn senders_on_many_threads_never_disturb_the_context() {
     let text = |thread: usize, n: usize| {
         let long = format!("{thread} {n} of the messages, {}", "and more ".repeat(n % 40));
         // Plain ones as well.
-        long[..if n % 5 == 0 { 10 } else { long.len() }].to_string()
+        long[..if n.is_multiple_of(5) { 10 } else { long.len() }].to_string()
     };
     thread::scope(|scope| {
         for number in 0..4 {
