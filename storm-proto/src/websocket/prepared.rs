@@ -25,7 +25,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Encodes `message`: one allocation, exactly sized.
+    /// Encodes `message`: one allocation, exactly sized; with the feature `deflate` a small
+    /// one more, for what compression may make of it.
     #[must_use]
     pub fn new<'a>(message: impl Into<Message<'a>>) -> Prepared {
         let message = message.into();

@@ -7,6 +7,8 @@ use super::party::{
     agreed, binary, ear, frame_of, hear, json, noise, sender, text, with_context, without_context,
     written,
 };
+use crate::support::endpoint::{Endpoint, quiet};
+use crate::support::http::Text;
 use crate::support::inflate::inflate;
 use crate::support::wire::{Frame, Heard, ROLES, read};
 
@@ -25,6 +27,31 @@ fn d4_01_a_message_is_compressed_as_a_whole_and_control_frames_never() {
         assert_eq!((data.frame.fin, data.frame.rsv, data.frame.opcode), (true, 4, 1));
         assert_eq!(inflate(&data.frame.payload, &[]).unwrap().bytes, message.as_bytes());
         assert_eq!((close.frame.rsv, close.frame.payload.len()), (0, 102));
+    }
+}
+
+#[test]
+fn d4_01_a_pong_overtakes_compressed_messages_at_the_next_border() {
+    let mut options = quiet();
+    options.websocket = options.websocket.deflate(without_context());
+    let mut server = Endpoint::server(options);
+    server.give(&Text::request().add("Sec-WebSocket-Extensions", super::party::OFFERED).wire());
+    server.written.clear();
+    // A small frame, and one whose payload is queued by reference.
+    let messages = [json(2000, 1), json(400_000, 2), json(2000, 3)];
+    for message in &messages {
+        server.connection.sender().send(message).unwrap();
+    }
+    server.write(5);
+    server.give_to_a_blocked_writer(&Frame::ping("now").to(Role::Server));
+    server.settle();
+    let frames: Vec<_> = read(&server.written).into_iter().map(|seen| seen.frame).collect();
+    assert_eq!(frames.iter().map(|frame| frame.opcode).collect::<Vec<_>>(), [1, 10, 1, 1]);
+    assert!(frames[2].payload.len() > 16 << 10);
+    let texts = frames.iter().filter(|frame| frame.opcode == 1);
+    for (frame, message) in texts.zip(&messages) {
+        assert_eq!(frame.rsv, 4);
+        assert!(inflate(&frame.payload, &[]).unwrap().bytes == message.as_bytes());
     }
 }
 
