@@ -29,6 +29,7 @@ fn allocations(run: impl FnOnce()) -> usize {
 
 #[test]
 fn memory_is_owned_by_those_who_use_it() {
+    let_the_harness_finish();
     an_idle_connection_owns_nothing_beyond_its_fixed_state();
     an_established_echo_allocates_nothing_per_message();
     a_framed_echo_allocates_nothing_per_message();
@@ -37,6 +38,15 @@ fn memory_is_owned_by_those_who_use_it() {
     a_large_message_costs_a_fixed_few_allocations();
     #[cfg(feature = "deflate")]
     deflate::a_connection_keeps_what_its_terms_oblige_it_to();
+}
+
+/// The thread that started this one still notes down that it did, and allocates for that.
+fn let_the_harness_finish() {
+    let mut quiet = 0;
+    while quiet < 10_000 {
+        let noted = allocations(std::thread::yield_now) > 0;
+        quiet = if noted { 0 } else { quiet + 1 };
+    }
 }
 
 fn an_idle_connection_owns_nothing_beyond_its_fixed_state() {
