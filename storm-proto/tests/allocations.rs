@@ -230,7 +230,13 @@ mod deflate {
         let to_send = held();
         assert!(receiver.next(&mut &mut bytes[..]).is_some());
         assert!(receiver.next(&mut &mut [][..]).is_none());
-        (to_send, held() - to_send)
+        let to_receive = held() - to_send;
+        let before = region.change().bytes_deallocated;
+        server.end();
+        let given_back = region.change().bytes_deallocated - before;
+        let takeover = !agreed.server_no_context_takeover();
+        assert!(!takeover || given_back >= to_send, "one that is over keeps nothing to send");
+        (to_send, to_receive)
     }
 
     pub(super) fn a_connection_keeps_what_its_terms_oblige_it_to() {

@@ -181,9 +181,10 @@ impl Sender {
     /// Queues the one Close frame behind all that is queued, and ends sending. On
     /// framed TCP only ends sending. Later calls do nothing: the first reason wins.
     pub fn close(&mut self, frame: &CloseFrame) {
-        if !core::mem::replace(&mut self.open, false) {
+        if !self.open {
             return;
         }
+        self.end();
         if let Encoding::WebSocket(_) = self.encoding {
             let (code, reason) = frame.body();
             // Answering an empty Close: a code that stands for absence is not sent.
@@ -197,11 +198,13 @@ impl Sender {
     /// Ends sending without a word; what is queued is still to be written.
     pub fn end(&mut self) {
         self.open = false;
+        // A context is of no more use, and handles of a session may live long.
+        self.deflater = None;
     }
 
     /// Ends sending and drops what is queued; returns its size in bytes.
     pub fn abort(&mut self) -> usize {
-        self.open = false;
+        self.end();
         self.lent = 0;
         self.controls = Outbox::new();
         core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len()

@@ -154,6 +154,8 @@ impl Compressor {
         out.truncate(filled);
         let payload = out.len().checked_sub(TAIL.len()).filter(|_| out.ends_with(&TAIL))?;
         out.truncate(payload);
+        // It may wait in an outbox, which counts what is sent and not what is reserved.
+        out.shrink_to_fit();
         Some(out)
     }
 }
