@@ -9,7 +9,7 @@ use conformance::adapter::Adapter;
 use storm_proto::Message;
 use storm_proto::service::{Client, ConnectError, Session};
 
-use crate::echo::websocket;
+use crate::echo::{Deflating, websocket};
 use crate::{Job, Runtime};
 
 /// What the cases with the largest messages need.
@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// The name in its report; each runtime adds its own.
     #[arg(long, default_value = "storm")]
     agent: String,
+    /// Offers to compress messages of all sizes.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
+    deflate: Option<Deflating>,
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
@@ -41,10 +44,10 @@ impl Job for Options {
             let address = format!("{base}/runCase?case={case}&agent={agent}");
             let echo = |session: &Session, message: Message<'_>| session.send(message);
             // A case may refuse the handshake; the report says what it makes of that.
-            let _ = run_to_end(adapter, &address, echo);
+            let _ = run_to_end(adapter, &address, self.deflate, echo);
         }
         let address = format!("{base}/updateReports?agent={agent}");
-        run_to_end(adapter, &address, |_, _| {}).map_err(io::Error::other)
+        run_to_end(adapter, &address, None, |_, _| {}).map_err(io::Error::other)
     }
 }
 
@@ -56,7 +59,7 @@ fn case_count<A: Adapter>(adapter: &A, base: &str) -> io::Result<usize> {
         let text = message.as_text().unwrap_or_default();
         received.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
     };
-    run_to_end(adapter, &format!("{base}/getCaseCount"), take).map_err(io::Error::other)?;
+    run_to_end(adapter, &format!("{base}/getCaseCount"), None, take).map_err(io::Error::other)?;
     let count = count.lock().unwrap_or_else(PoisonError::into_inner);
     count.trim().parse().map_err(io::Error::other)
 }
@@ -65,10 +68,11 @@ fn case_count<A: Adapter>(adapter: &A, base: &str) -> io::Result<usize> {
 fn run_to_end<A: Adapter, R: 'static>(
     adapter: &A,
     address: &str,
+    deflate: Option<Deflating>,
     on_message: impl Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
 ) -> Result<(), ConnectError> {
     let client = Client::<A::Runtime>::new(address).runtime(adapter.runtime());
-    let client = client.websocket(websocket(Some(MAX_MESSAGE))).on_message(on_message);
+    let client = client.websocket(websocket(Some(MAX_MESSAGE), deflate)).on_message(on_message);
     let session = adapter.wait(client.connect())?;
     adapter.block_on(session.closed());
     Ok(())

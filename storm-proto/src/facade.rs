@@ -13,6 +13,9 @@ pub use crate::service::{
     Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, MessageStream, Metrics,
     OpenError, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,
 };
+#[cfg(feature = "deflate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+pub use crate::websocket::Deflate;
 pub use crate::websocket::frame::close::CloseFrame;
 pub use crate::websocket::frame::close_code::CloseCode;
 pub use crate::websocket::handshake::{Accept, Decision, HeadLimits, Offer, Request, Response};

@@ -115,7 +115,7 @@ impl<R: Runtime> Connector<R> {
         let first = proxy.as_ref().map_or(uri.target(), Proxy::target);
         let connected = dial::connect(&self.runtime, first, &self.socket).await;
         let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
-        let (session, receiver, handshake) = self.session(request, ends, deadline, number);
+        let (session, mut receiver, handshake) = self.session(request, ends, deadline, number);
         let guard = Guard { session: session.clone(), permit: None };
         let mut wire = Wire::new(transport, R::now, self.options.marks.limit());
         if let Some(proxy) = proxy {
@@ -128,7 +128,8 @@ impl<R: Runtime> Connector<R> {
         match handshake {
             None => session.shared().open(number, None, Extensions::new()),
             Some((handshake, request)) => {
-                let opened = open_client(&mut wire, &session, handshake, request).await;
+                let opened =
+                    open_client(&mut wire, &session, &mut receiver, handshake, request).await;
                 opened.map_err(|error| match error {
                     HandshakeError::EndOfStream if R::now() >= deadline => self.late(),
                     error => ConnectError::Handshake(error),
@@ -147,7 +148,7 @@ impl<R: Runtime> Connector<R> {
         if !uri.scheme().is_websocket() {
             return Ok(None);
         }
-        let mut offer = self.offer.clone();
+        let mut offer = self.offer.clone().extended(&self.options.websocket);
         for name in &self.options.websocket.subprotocols {
             offer = offer.subprotocol(name);
         }

@@ -26,6 +26,7 @@ use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
+use crate::message::Message;
 
 /// Output is written in the middle of a batch from this size on, so that neither memory
 /// nor a peer waits for the end of a large batch.
@@ -85,7 +86,9 @@ pub(crate) fn drive<T: Transport, H: Handler>(
     async move {
         let session = &guard.session;
         let shared = session.shared();
-        if expects_request && !Box::pin(opening::open_server(&mut wire, &guard, &*handler)).await {
+        if expects_request
+            && !Box::pin(opening::open_server(&mut wire, &mut receiver, &guard, &*handler)).await
+        {
             return Box::pin(finish_unopened(wire, &guard, &handler)).await;
         }
 
@@ -120,6 +123,17 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                         continue;
                     }
                 };
+                let message = match inflated_beyond(size, message) {
+                    None => message,
+                    Some(size) => {
+                        if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
+                            over = true;
+                            break;
+                        }
+                        let Some(message) = receiver.again() else { continue };
+                        message
+                    }
+                };
                 if shared.is_closing() {
                     continue;
                 }
@@ -136,6 +150,13 @@ pub(crate) fn drive<T: Transport, H: Handler>(
         }
         Box::pin(finish(wire, &guard, &handler)).await;
     }
+}
+
+/// The size of a message that was inflated and is larger than what was here: its answer needs
+/// more room than was asked for. By value, so that the message is not carried across the wait.
+#[inline]
+fn inflated_beyond(size: usize, message: Message<'_>) -> Option<usize> {
+    (message.len() > size).then_some(message.len())
 }
 
 /// What a call that was cut short means; a panic closes the session in order.
@@ -192,7 +213,6 @@ mod tests {
 
     use super::*;
     use crate::Instant;
-    use crate::message::Message;
 
     struct NoTransport;
 

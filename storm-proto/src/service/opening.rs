@@ -16,8 +16,10 @@ use super::wire::{Cut, Wire};
 use crate::client::proxy::tunnel::{Progress, Tunnel};
 use crate::client::proxy::{Proxy, ProxyError};
 use crate::client::uri::Target;
+use crate::connection::receiver::Receiver;
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
+use crate::websocket::deflate::Agreed;
 use crate::websocket::handshake::request::Answer;
 use crate::websocket::handshake::{
     ClientHandshake, Decision, HandshakeError, Request, Response, ServerHandshake,
@@ -29,14 +31,16 @@ use crate::websocket::handshake::{
 /// written. What followed an accepted request is kept for the receiver.
 pub(crate) async fn open_server<T: Transport, H: Handler>(
     wire: &mut Wire<T>,
+    receiver: &mut Receiver,
     guard: &Guard,
     handler: &H,
 ) -> bool {
-    open(wire, guard, handler).await.is_some()
+    open(wire, receiver, guard, handler).await.is_some()
 }
 
 async fn open<T: Transport, H: Handler>(
     wire: &mut Wire<T>,
+    receiver: &mut Receiver,
     guard: &Guard,
     handler: &H,
 ) -> Option<()> {
@@ -54,7 +58,7 @@ async fn open<T: Transport, H: Handler>(
         let answer = match request {
             Ok(request) => {
                 let decision = decide(wire, session, handler, &request).await?;
-                request.answer(decision)
+                request.answer(decision, &shared.lock().link.options().websocket)
             }
             Err(refusal) => Answer::closing(&refusal, ""),
         };
@@ -64,6 +68,7 @@ async fn open<T: Transport, H: Handler>(
         wire.queue_opening(shared, [answer.head, answer.body]);
         match answer.accepted {
             Some(accept) => {
+                agreed(receiver, session, answer.deflate);
                 guard.open(accept.subprotocol, accept.attached);
                 return Some(());
             }
@@ -142,6 +147,7 @@ pub(crate) async fn open_tunnel<T: Transport>(
 pub(crate) async fn open_client<T: Transport>(
     wire: &mut Wire<T>,
     session: &Session,
+    receiver: &mut Receiver,
     mut handshake: ClientHandshake,
     request: Bytes,
 ) -> Result<(), HandshakeError> {
@@ -158,11 +164,18 @@ pub(crate) async fn open_client<T: Transport>(
         if let Some(answer) = answer {
             let mut data = Extensions::new();
             let accepted = answer?;
+            agreed(receiver, session, accepted.deflate);
             data.insert(accepted.headers);
             shared.open(shared.connection(), accepted.subprotocol, data);
             return Ok(());
         }
     }
+}
+
+/// Both halves keep to what was agreed on, before the first message.
+fn agreed(receiver: &mut Receiver, session: &Session, deflate: Option<Agreed>) {
+    receiver.agreed(deflate.as_ref());
+    session.shared().lock().link.sender.agreed(deflate.as_ref());
 }
 
 /// Runs a call of the application while the wire goes on.
