@@ -1,10 +1,11 @@
 //! Buffers of the worker: connections borrow them while there is something to do.
 //!
 //! An idle connection owns no buffer, and a busy one does not allocate. Each thread
-//! has a pool of its own, so no lock is taken.
+//! has a pool of its own, so no lock is taken as long as that is neither empty nor full.
 
 use std::boxed::Box;
 use std::cell::RefCell;
+use std::sync::Mutex;
 use std::vec::Vec;
 
 use crate::connection::outbox::Spare;
@@ -93,9 +94,14 @@ impl Pool {
     }
 }
 
-/// Memory for an outbox, if this thread has some.
+/// Memory that some threads have too much of and others too little: messages take theirs
+/// along from the thread that sends to the one that writes.
+static BALANCE: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
+
+/// Memory for an outbox, if there is some.
 pub(crate) fn take_spare() -> Option<Spare> {
-    POOL.try_with(|pool| pool.borrow_mut().outbox.pop()).ok().flatten()
+    let own = POOL.try_with(|pool| pool.borrow_mut().outbox.pop()).ok().flatten();
+    own.or_else(|| BALANCE.try_lock().ok()?.pop())
 }
 
 /// Keeps the memory of an emptied outbox.
@@ -105,6 +111,10 @@ pub(crate) fn give_spare(spare: Spare) {
             let pool = &mut pool.borrow_mut().outbox;
             if pool.len() < KEPT {
                 pool.push(spare);
+            } else if let Ok(mut balance) = BALANCE.try_lock()
+                && balance.len() < KEPT
+            {
+                balance.push(spare);
             }
         });
     }
