@@ -40,17 +40,18 @@ fn come_and_go(name: &str, adapter: &impl Adapter) {
     let running = adapter.wait(server.start()).unwrap();
     let address = running.address().ip().unwrap();
     let gone = || running.connections() == 0;
+    let threads = threads();
     // The first ones fill pools and tables.
     batch(address);
     until(gone);
-    let (memory, threads) = (memory(), threads());
+    let memory = memory();
     for _ in 0..CONNECTIONS / BATCH {
         batch(address);
         until(gone);
     }
     until(|| self::threads() <= threads);
     let kept = self::memory().saturating_sub(memory);
-    println!("{name}: {kept} bytes and {} threads more", self::threads() - threads);
+    println!("{name}: {kept} bytes more, and no thread");
     assert!(kept <= SLACK, "{name} keeps {kept} bytes");
     adapter.wait(running.stop(PATIENCE));
 }
