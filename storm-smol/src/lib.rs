@@ -46,3 +46,8 @@ pub type Reconnecting = storm_proto::service::Reconnecting<Smol>;
 
 /// A client on smol whose messages are asked for; see [`storm_proto::service::Inbox`].
 pub type Inbox = storm_proto::service::Inbox<Smol>;
+
+/// The adapter in the guide is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/write-an-adapter.md")]
+struct WriteAnAdapter;

@@ -45,3 +45,8 @@ pub type Reconnecting = storm_proto::service::Reconnecting<Tokio>;
 
 /// A client on tokio whose messages are asked for; see [`storm_proto::service::Inbox`].
 pub type Inbox = storm_proto::service::Inbox<Tokio>;
+
+/// The snippets of the readme are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
