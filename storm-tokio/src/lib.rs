@@ -17,7 +17,8 @@
 //! ```
 //!
 //! There are two doors: a [`Server`] or [`Client`] brings its own sockets and calls a handler; a
-//! [`WebSocketStream`] runs over a stream that is there already, and is polled.
+//! [`WebSocketStream`] runs over a stream that is there already, and is polled. A client may
+//! come back by itself ([`Reconnecting`]), or ask for its messages ([`Inbox`]).
 #![forbid(unsafe_code)]
 
 mod client;
