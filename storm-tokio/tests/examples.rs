@@ -1,8 +1,8 @@
 //! What the examples say about themselves.
 
 const TOKIO: &str = include_str!("../examples/echo_tokio.rs");
-const SMOL: &str = include_str!("../../storm-sm../examples/echo_tokio.rs");
-const STD: &str = include_str!("../../storm-s../examples/echo_tokio.rs");
+const SMOL: &str = include_str!("../../storm-smol/examples/echo_smol.rs");
+const STD: &str = include_str!("../../storm-std/examples/echo_std.rs");
 
 #[test]
 fn an_echo_is_the_same_on_every_runtime_but_for_one_line() {
