@@ -1,7 +1,7 @@
 //! TCP and WebSocket connections as pure state machines: bytes, messages, time and a seed
 //! in; bytes, messages and deadlines out. No socket, no thread, no clock.
 //!
-//! Most applications want an adapter (`storm-tokio` and its siblings), which runs the
+//! Most applications want an adapter (`storm-tokio`, `storm-smol`, `storm-std`), which runs the
 //! [`service`] layer of this crate on a runtime. This crate by itself is for those who
 //! write a library that is to run on any runtime, an adapter for another one, or an event
 //! loop of their own.

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! There are two doors: a [`Server`] or [`Client`] brings its own sockets and calls a handler; a
-//! [`WebSocketStream`] runs over a stream that is there already, and is polled.
+//! [`WebSocketStream`] runs over a stream that is there already, and is polled. A client may
+//! come back by itself ([`Reconnecting`]), or ask for its messages ([`Inbox`]).
 #![forbid(unsafe_code)]
 
 mod client;
@@ -47,3 +48,8 @@ pub type Reconnecting = storm_proto::service::Reconnecting<Smol>;
 
 /// A client on smol whose messages are asked for; see [`storm_proto::service::Inbox`].
 pub type Inbox = storm_proto::service::Inbox<Smol>;
+
+/// The adapter in the guide is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/write-an-adapter.md")]
+struct WriteAnAdapter;

@@ -2,7 +2,8 @@
 //!
 //! Everything that is not a socket, a clock or a thread lives in [`storm_proto`], whose
 //! [`service`](storm_proto::service) this crate runs with two threads for each connection.
-//! Calls that wait, block; nobody has to write `async`.
+//! Calls that wait, block; nobody has to write `async`. What waits in other places has a name
+//! of its own for threads: [`Session::send_blocking`], [`Session::closed_blocking`].
 //!
 //! ```no_run
 //! use storm_std::{Server, WebSocket};
@@ -14,6 +15,29 @@
 //!         .serve()
 //! }
 //! ```
+//!
+//! A [`Handler`] is written as everywhere; its `async fn`s run on the thread of their session,
+//! which they may block. A client can do without one and ask for its messages:
+//!
+//! ```no_run
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut inbox = storm_std::Client::new("ws://127.0.0.1:8080").open()?;
+//!     inbox.session().send("hello")?;
+//!     while let Ok(Some(message)) = inbox.next() {
+//!         println!("{message:?}");
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! There are two doors: a [`Server`] or [`Client`] brings its own sockets and two threads for
+//! each; a [`WebSocketStream`] runs over a stream that is there already, on the caller's thread.
+//!
+//! # What it costs
+//!
+//! A server takes 1,024 connections if it is not told otherwise
+//! ([`Server::max_connections`](storm_proto::service::Server::max_connections)). Of a stack only
+//! what is used takes memory; [`Std::stack_size`] sets how much a handler has.
 #![forbid(unsafe_code)]
 
 mod client;

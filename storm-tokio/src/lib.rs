@@ -17,7 +17,8 @@
 //! ```
 //!
 //! There are two doors: a [`Server`] or [`Client`] brings its own sockets and calls a handler; a
-//! [`WebSocketStream`] runs over a stream that is there already, and is polled.
+//! [`WebSocketStream`] runs over a stream that is there already, and is polled. A client may
+//! come back by itself ([`Reconnecting`]), or ask for its messages ([`Inbox`]).
 #![forbid(unsafe_code)]
 
 mod client;
@@ -46,3 +47,8 @@ pub type Reconnecting = storm_proto::service::Reconnecting<Tokio>;
 
 /// A client on tokio whose messages are asked for; see [`storm_proto::service::Inbox`].
 pub type Inbox = storm_proto::service::Inbox<Tokio>;
+
+/// The snippets of the readme are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

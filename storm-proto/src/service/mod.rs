@@ -1,11 +1,16 @@
 //! What an application sees, the same on every runtime: servers, clients, sessions,
 //! handlers, and the driver that runs a connection over a [`Transport`].
 //!
-//! An adapter implements [`Runtime`], [`Listener`] and [`Transport`]; everything else is
-//! here.
+//! An adapter implements [`Runtime`], [`Listener`] and [`Transport`], and [`Carrier`] for the
+//! second door; everything else is here. `docs/write-an-adapter.md` says how.
 //!
 //! There are two doors. Servers and clients bring their own sockets and call a handler; a
 //! [`MessageStream`] is a WebSocket over a stream that the caller has, and is polled.
+//!
+//! A client connects once ([`Client::connect`]), comes back whenever its session is lost
+//! ([`Client::reconnect`]), or keeps its messages until they are asked for
+//! ([`Client::open`]). What such a call returns is the runtime's: a future, or on threads what
+//! comes of it.
 
 mod batch;
 mod callbacks;

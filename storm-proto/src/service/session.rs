@@ -132,7 +132,9 @@ pub struct Metrics {
 }
 
 impl Session {
-    /// The number of this session: 1, 2, 3 and so on within one server or client.
+    /// The number of this session, 0 before it is open: 1, 2, 3 and so on within one server.
+    /// Sessions of a client that comes back have the numbers of their connects, of which some
+    /// may have failed.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.shared.id.load(Ordering::Relaxed)
