@@ -251,6 +251,18 @@ impl OwnedMessage {
         self.kind
     }
 
+    /// Payload length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True for an empty message, which is a message like any other.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The message, lent.
     #[must_use]
     pub fn as_message(&self) -> Message<'_> {

@@ -18,6 +18,10 @@ use crate::websocket::handshake::{Accept, Decision, Request};
 /// call is pending nothing is read, so the end of the peer's stream is noticed only by
 /// a failing write or a deadline.
 ///
+/// For the same reason a call that sends much more than fits, with
+/// [`Session::send_wait`], to a peer that answers all of it waits for a peer that waits for it.
+/// Send that from elsewhere: a `Session` can be used from any task or thread.
+///
 /// A call whose connection is over is dropped at the point where it waits.
 ///
 /// A panic in a call ends its session with 1011 and is told to [`Handler::on_error`];
