@@ -55,7 +55,7 @@ def parse_options():
         "--only", metavar="NAME,..", type=lambda text: text.split(","), default=["*"],
         help="modules or checks, such as 'rude,ws.echo_*'",
     )
-    parser.add_argument("--runtime", choices=["tokio"], default="tokio", help="which adapter")
+    parser.add_argument("--runtime", choices=["tokio", "smol", "async-std", "std"], default="tokio", help="which adapter")
     parser.add_argument("--skip-browser", action="store_true", help="leave Chromium out")
     return parser.parse_args()
 

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Blocks while the outbox is full.
         inbox.session().send_blocking(&line?)?;
         // Blocks until there is an answer. Pings are answered meanwhile, by another thread.
-        let Ok(Some(answer)) = inbox.next() else { break };
+        let Some(answer) = inbox.next()? else { break };
         println!("{}", answer.as_text().unwrap_or("(not a text)"));
     }
     inbox.session().close();

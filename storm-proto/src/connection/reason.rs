@@ -120,6 +120,8 @@ impl fmt::Display for DisconnectReason {
     }
 }
 
+impl core::error::Error for DisconnectReason {}
+
 /// The cause that a broken rule stands for.
 pub(crate) fn cause_of(error: &ProtocolError) -> Cause {
     match error {

@@ -166,6 +166,8 @@ impl fmt::Display for Failure {
     }
 }
 
+impl core::error::Error for Failure {}
+
 /// The loop.
 struct ComingBack<R, H> {
     connector: Connector<R>,
