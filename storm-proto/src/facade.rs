@@ -11,6 +11,10 @@ pub use crate::service::{
     Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, Metrics, Retry, SendWait,
     Session, SocketOptions, State, Stopped,
 };
+#[cfg(feature = "tls")]
+pub use crate::tls::{
+    self, TlsClient, TlsError, TlsErrorKind, TlsFacts, TlsIdentity, TlsRoots, TlsServer, TlsVersion,
+};
 pub use crate::websocket::frame::close::CloseFrame;
 pub use crate::websocket::frame::close_code::CloseCode;
 pub use crate::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};

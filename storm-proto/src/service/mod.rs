@@ -21,8 +21,11 @@ mod race;
 mod reconnecting;
 mod registry;
 mod runtime;
+#[cfg(feature = "tls")]
+mod secured;
 mod server;
 mod session;
+mod stage;
 mod wire;
 
 pub use callbacks::{Callbacks, Unset};

@@ -35,6 +35,12 @@ pub trait Transport: Send + Unpin + 'static {
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
+    /// True while bytes that [`Transport::poll_write`] was shown and has not accepted must come
+    /// again, as they are and first of all: some of them may be on their way.
+    fn is_committed(&self) -> bool {
+        false
+    }
+
     /// Ends the sending direction.
     ///
     /// # Errors
