@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use core::fmt;
 use std::io;
 
-use rustls::{CertificateError, Error};
+use rustls::Error;
 
 /// Why TLS could not be set up, or had to end.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,7 +73,6 @@ impl core::error::Error for TlsError {}
 impl From<Error> for TlsError {
     fn from(error: Error) -> TlsError {
         let kind = match &error {
-            Error::InvalidCertificate(CertificateError::BadSignature) => TlsErrorKind::Protocol,
             Error::InvalidCertificate(_)
             | Error::NoCertificatesPresented
             | Error::InvalidCertRevocationList(_) => TlsErrorKind::Certificate,

@@ -82,3 +82,6 @@ fn versions(lowest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
         TlsVersion::Tls13 => &BOTH[..1],
     }
 }
+
+#[cfg(all(test, feature = "self-signed"))]
+mod tests;

@@ -70,10 +70,6 @@ impl TlsStage {
     pub fn handshake(&mut self, cipher: &mut &[u8]) -> Result<bool, TlsError> {
         while self.connection.is_handshaking() && !cipher.is_empty() {
             self.feed(cipher)?;
-            if self.ended && self.connection.is_handshaking() {
-                let text = "the peer ended the connection within the handshake";
-                return Err(self.fail(TlsError::new(TlsErrorKind::Alert, text)));
-            }
         }
         Ok(!self.connection.is_handshaking())
     }
