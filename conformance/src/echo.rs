@@ -11,7 +11,7 @@ use storm_proto::framing::{Delimiter, LengthPrefix};
 use storm_proto::service::Server;
 use tokio::sync::Notify;
 
-use crate::{Job, Runtime};
+use crate::{Job, Runtime, tls};
 
 /// How long sessions may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -31,6 +31,8 @@ pub(crate) struct Options {
     /// The longest message and frame in bytes.
     #[arg(long)]
     max_message: Option<usize>,
+    #[command(flatten)]
+    tls: tls::ServerOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,8 +48,13 @@ enum Protocol {
 }
 
 impl Protocol {
-    fn scheme(self) -> &'static str {
-        if self == Protocol::Ws { "ws" } else { "tcp" }
+    fn scheme(self, tls: bool) -> &'static str {
+        match (self, tls) {
+            (Protocol::Ws, false) => "ws",
+            (Protocol::Ws, true) => "wss",
+            (_, false) => "tcp",
+            (_, true) => "tls",
+        }
     }
 }
 
@@ -78,9 +85,15 @@ impl Job for Options {
                 None => LengthPrefix::new(),
             }),
         };
+        let tls = self.tls.build()?;
+        let scheme = self.protocol.scheme(tls.is_some());
+        let server = match tls {
+            Some(tls) => server.tls(tls),
+            None => server,
+        };
         let server = server.on_message(|session, message| session.send(message));
         let running = adapter.wait(server.start())?;
-        say(&format!("listening on {}://{}", self.protocol.scheme(), running.address()))?;
+        say(&format!("listening on {scheme}://{}", running.address()))?;
         adapter.block_on(INTERRUPTED.notified());
         adapter.wait(running.stop(GRACE));
         Ok(())
