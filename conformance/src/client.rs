@@ -54,11 +54,7 @@ impl Job for Options {
 }
 
 /// Asks the server how many cases it has.
-fn case_count<A: Adapter>(
-    adapter: &A,
-    base: &str,
-    tls: Option<&TlsClient>,
-) -> io::Result<usize> {
+fn case_count<A: Adapter>(adapter: &A, base: &str, tls: Option<&TlsClient>) -> io::Result<usize> {
     let count = Arc::new(Mutex::new(String::new()));
     let received = count.clone();
     let take = move |_: &Session, message: Message<'_>| {

@@ -169,6 +169,10 @@ impl<R: Runtime> Connector<R> {
             None => session.shared().open(number, None, Extensions::new()),
             Some((handshake, request)) => {
                 let opened = open_client(&mut wire, &session, handshake, request).await;
+                #[cfg(feature = "tls")]
+                if opened.is_err() {
+                    wire.part();
+                }
                 opened.map_err(|error| match error {
                     HandshakeError::EndOfStream if R::now() >= deadline => self.late(),
                     HandshakeError::EndOfStream => ConnectError::of_end(&session),

@@ -1,6 +1,6 @@
 //! The handshake of TLS, and what it needs of a wire.
 
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::io;
 
@@ -53,6 +53,13 @@ impl<T: Transport> Wire<Stage<T>> {
     pub(crate) fn end_of_stream(&mut self, shared: &Shared) {
         self.end_of_stream = true;
         self.tell(shared, |link, now| link.end_of_stream(Bytes::new(), now));
+    }
+
+    /// Says `close_notify`, as far as that goes at once, to a server that has refused.
+    pub(crate) fn part(&mut self) {
+        if let Stage::Tls(secured) = &mut self.transport {
+            let _ = secured.poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
     }
 
     /// TLS failed in the opening: its alert is sent, and the peer read out.
