@@ -22,6 +22,7 @@ from servers import Storm
 MODULES = {
     "rude": "rude",
     "tcp": "plain_tcp",
+    "tls": "over_tls",
     "websockets": "with_websockets",
     "ws": "with_ws.mjs",
     "browser": "in_browser.mjs",
@@ -76,7 +77,7 @@ def prepare(modules):
         environment.need_node_packages()
     if "browser" in modules:
         environment.need_chromium()
-    if "websockets" in modules and not environment.is_inside():
+    if {"tls", "websockets"} & set(modules) and not environment.is_inside():
         python = str(environment.need_python_packages())
         os.execv(python, [python, *sys.argv])
 
