@@ -78,7 +78,9 @@ def certificates():
 
 def connect(server, context):
     plain = socket.create_connection(server.address, PATIENCE)
-    return context.wrap_socket(plain, server_hostname="localhost")
+    return context.wrap_socket(
+        plain, server_hostname="localhost", suppress_ragged_eofs=False
+    )
 
 
 def take(stream, size):
@@ -109,7 +111,7 @@ def python_talks_both_versions(storm):
 
 @check()
 def python_sees_both_ends_of_a_stream(storm):
-    """Without close_notify `recv` would raise, as Python means it by default."""
+    """Without close_notify `recv` would raise."""
     pems = certificates()
     with storm.echo("--protocol", "lines", *pems.shown()) as server:
         with connect(server, pems.client()) as stream:

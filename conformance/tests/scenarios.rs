@@ -7,9 +7,12 @@
 mod scenarios {
     pub(crate) mod client;
     pub(crate) mod harness;
+    pub(crate) mod lasting;
+    pub(crate) mod load;
     pub(crate) mod raw;
     pub(crate) mod secured;
     pub(crate) mod server;
+    pub(crate) mod unix;
 }
 
 /// Makes one test of each scenario for a runtime.
@@ -34,6 +37,7 @@ macro_rules! all_scenarios {
                 plain_streams_carry_bytes_lines_and_lengths,
                 a_half_closed_peer_gets_all_its_answers,
                 an_abort_is_a_reset,
+                a_handler_may_close_its_own_session,
                 a_reset_by_the_peer_is_a_transport_error,
                 a_page_is_served_beside_the_websocket,
                 a_stop_says_goodbye_and_is_the_end,
@@ -41,8 +45,6 @@ macro_rules! all_scenarios {
                 a_stop_does_not_wait_for_a_handler_that_never_returns,
                 connections_over_the_limit_are_closed_at_once,
                 a_panic_in_a_handler_ends_its_session_only,
-                a_peer_that_does_not_read_bounds_the_memory,
-                eight_threads_send_to_one_session_and_nothing_mixes,
                 an_ipv4_peer_reaches_a_dual_stack_server,
                 an_address_in_use_is_an_error,
             }
@@ -55,6 +57,24 @@ macro_rules! all_scenarios {
                 a_dropped_connect_closes_the_socket,
                 a_client_and_a_server_of_this_runtime_echo,
                 a_plain_client_talks_lines,
+            }
+            load {
+                a_peer_that_does_not_read_bounds_the_memory,
+                eight_threads_send_to_one_session_and_nothing_mixes,
+                a_handler_that_waits_stops_its_peer,
+                sixty_megabytes_go_both_ways_at_once,
+                a_peer_that_answers_no_ping_is_given_up,
+                a_dead_peer_is_found_behind_a_full_send_buffer,
+            }
+            lasting {
+                a_client_comes_back_through_a_restart_of_its_server,
+                a_client_that_comes_back_to_nobody_gives_up,
+                a_dropped_client_closes_its_session,
+                messages_are_asked_for_in_a_loop,
+            }
+            unix {
+                a_websocket_and_lines_go_over_unix_sockets,
+                a_stale_socket_file_is_replaced_and_a_live_one_is_not,
             }
         }
     };

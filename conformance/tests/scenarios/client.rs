@@ -112,9 +112,7 @@ pub(crate) fn a_server_that_vanishes_is_lost<H: Harness>() {
 
 pub(crate) fn a_dropped_connect_closes_the_socket<H: Harness>() {
     let (listener, url) = listen::<H>();
-    H::give_up(
-        Client::<H::Runtime>::new(&url).connect_timeout(Duration::from_millis(50)).connect(),
-    );
+    H::give_up(H::client(&url).connect_timeout(Duration::from_millis(50)).connect());
     // Whether or not a connection came about, nobody holds it open.
     listener.set_nonblocking(true).unwrap();
     if let Ok((stream, _)) = listener.accept() {

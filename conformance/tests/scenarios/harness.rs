@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use conformance::adapter::{Adapter, OnAsyncStd, OnSmol, OnStd, OnTokio};
 use storm_proto::service::{Client, ConnectError, Handler, Running, Runtime, Server, Session};
-use storm_proto::{DisconnectReason, Error, Message, OwnedMessage, WebSocket};
+use storm_proto::{CloseCode, DisconnectReason, Error, Message, OwnedMessage, WebSocket};
 
 use super::secured;
 
@@ -30,6 +31,10 @@ pub(crate) trait Harness {
     /// One for all scenarios.
     fn adapter() -> &'static Self::Adapter;
 
+    fn runtime() -> Self::Runtime {
+        Self::adapter().runtime()
+    }
+
     fn block_on<F: Future>(future: F) -> F::Output {
         Self::adapter().block_on(future)
     }
@@ -45,18 +50,25 @@ pub(crate) trait Harness {
     fn start<H: Handler>(server: Server<Self::Runtime, H>) -> Started<Self> {
         let server = if Self::TLS { server.tls(secured::server()) } else { server };
         let running = Self::wait(server.start()).expect("the server starts");
-        let started = Started { running: Some(running) };
-        secured::mark(started.address().port(), Self::TLS);
-        started
+        if let Some(address) = running.address().ip() {
+            secured::mark(address.port(), Self::TLS);
+        }
+        Started { running: Some(running) }
     }
 
     fn connect<H: Handler>(client: Client<Self::Runtime, H>) -> Result<Session, ConnectError> {
         let client = if Self::TLS { client.tls(secured::client()) } else { client };
-        Self::wait(client.runtime(Self::adapter().runtime()).connect())
+        Self::wait(client.runtime(Self::runtime()).connect())
+    }
+
+    /// A client that [`Harness::connect`] will not see.
+    fn client(url: impl Into<String>) -> Client<Self::Runtime> {
+        let client = Client::new(url).runtime(Self::runtime());
+        if Self::TLS { client.tls(secured::client()) } else { client }
     }
 
     fn server() -> Server<Self::Runtime> {
-        let server = Server::bind("127.0.0.1:0").runtime(Self::adapter().runtime());
+        let server = Server::bind("127.0.0.1:0").runtime(Self::runtime());
         server.close_timeout(Duration::from_secs(10))
     }
 
@@ -128,6 +140,39 @@ impl<H: Harness> Harness for Secured<H> {
     }
 }
 
+/// Waits for something that another thread brings about.
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < limit, "it does not come about");
+        std::thread::yield_now();
+    }
+}
+
+/// Shut at first; those who come wait until it is opened.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<Mutex<(bool, Vec<Waker>)>>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        let mut gate = self.0.lock().unwrap();
+        gate.0 = true;
+        gate.1.drain(..).for_each(Waker::wake);
+    }
+
+    pub(crate) fn pass(&self) -> impl Future<Output = ()> + Send + use<> {
+        let gate = self.0.clone();
+        std::future::poll_fn(move |cx| {
+            let mut gate = gate.lock().unwrap();
+            if gate.0 {
+                return Poll::Ready(());
+            }
+            gate.1.push(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+}
+
 /// What happened to a session, as its handler saw it.
 #[derive(Debug)]
 pub(crate) enum Seen {
@@ -161,7 +206,7 @@ impl Handler for Teller {
     async fn on_message(&self, session: &Session, message: Message<'_>) {
         let seen = Seen::Message(session.id(), message.to_owned());
         // What is told has happened: an answer is queued before it is told of.
-        let orders: [&[u8]; 3] = [b"panic", b"hang", b"abort"];
+        let orders: [&[u8]; 4] = [b"panic", b"hang", b"abort", b"close"];
         if !orders.contains(&message.as_bytes()) {
             let _ = session.send(message);
         }
@@ -170,6 +215,7 @@ impl Handler for Teller {
             b"panic" => panic!("on purpose"),
             b"hang" => std::future::pending().await,
             b"abort" => session.abort(),
+            b"close" => session.close_with(CloseCode::GOING_AWAY, "enough").unwrap(),
             _ => {}
         }
     }

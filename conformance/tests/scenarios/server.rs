@@ -2,14 +2,14 @@
 
 use std::io::Read;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use storm_proto::framing::{Delimiter, LengthPrefix};
 use storm_proto::service::State;
 use storm_proto::websocket::handshake::{Accept, Decision, Response};
 use storm_proto::{Cause, Error, LocalError, SendError, Side};
 
-use super::harness::{Harness, PATIENCE, Seen, teller};
+use super::harness::{Harness, PATIENCE, Seen, teller, until};
 use super::raw::Raw;
 
 pub(crate) fn every_kind_and_size_of_message_comes_back<H: Harness>() {
@@ -96,6 +96,18 @@ pub(crate) fn an_abort_is_a_reset<H: Harness>() {
     assert!(peer.is_reset());
     let reason = told.disconnected();
     assert_eq!((reason.side, reason.cause), (Side::Local, Cause::Aborted));
+}
+
+pub(crate) fn a_handler_may_close_its_own_session<H: Harness>() {
+    let (handler, told) = teller();
+    let server = H::start(H::websocket().handler(handler));
+    let mut peer = Raw::websocket(server.address());
+    peer.send_frame(0x81, b"close");
+    assert_eq!(peer.frame(), (0x88, b"\x03\xe9enough".to_vec()));
+    peer.send_frame(0x88, b"\x03\xe9");
+    assert!(peer.rest().is_empty());
+    let reason = told.disconnected();
+    assert_eq!((reason.side, reason.cause, reason.clean), (Side::Local, Cause::Closed, true));
 }
 
 pub(crate) fn a_reset_by_the_peer_is_a_transport_error<H: Harness>() {
@@ -217,62 +229,6 @@ pub(crate) fn a_panic_in_a_handler_ends_its_session_only<H: Harness>() {
     assert_eq!(good.frame(), (0x81, b"fine".to_vec()));
 }
 
-pub(crate) fn a_peer_that_does_not_read_bounds_the_memory<H: Harness>() {
-    const MESSAGES: usize = 3_000;
-    let (handler, told) = teller();
-    let server = H::start(H::websocket().max_pending_send(100_000).handler(handler));
-    let mut peer = Raw::websocket(server.address());
-    let session = told.connected();
-    let mut writer = peer.try_clone();
-    let writing = std::thread::spawn(move || {
-        let payload = vec![7; 10_000];
-        (0..MESSAGES).for_each(|_| writer.send_frame(0x82, &payload));
-    });
-    // 30 MB do not fit into the buffers of the system: the echo comes to a stop, at the latest
-    // when answers to one more read, which is half the limit and a message begun before, do
-    // not fit beside what waits.
-    until(|| session.buffered() >= 100_000 - 50_000 - 10_100);
-    for _ in 0..MESSAGES {
-        assert!(session.buffered() <= 100_000, "{} bytes are queued", session.buffered());
-        assert_eq!(peer.frame().1.len(), 10_000);
-    }
-    writing.join().unwrap();
-    assert_eq!(session.metrics().messages_sent as usize, MESSAGES, "and nothing was lost");
-}
-
-pub(crate) fn eight_threads_send_to_one_session_and_nothing_mixes<H: Harness>() {
-    const THREADS: usize = 8;
-    const EACH: u32 = 10_000;
-    let (handler, told) = teller();
-    let server = H::start(H::websocket().handler(handler));
-    let mut peer = Raw::websocket(server.address());
-    let session = told.connected();
-    let senders: Vec<_> = (0..THREADS)
-        .map(|thread| {
-            let session = session.clone();
-            std::thread::spawn(move || {
-                for number in 0..EACH {
-                    let text = format!("{thread} {number} {}", "x".repeat(number as usize % 50));
-                    H::block_on(session.send_wait(&text)).unwrap();
-                }
-            })
-        })
-        .collect();
-    let mut next = [0; THREADS];
-    for _ in 0..THREADS as u32 * EACH {
-        let (first, payload) = peer.frame();
-        assert_eq!(first, 0x81);
-        let text = String::from_utf8(payload).unwrap();
-        let mut words = text.split(' ');
-        let thread: usize = words.next().unwrap().parse().unwrap();
-        let number: u32 = words.next().unwrap().parse().unwrap();
-        assert_eq!(number, next[thread], "the order of each thread is kept");
-        assert_eq!(words.next().unwrap().len(), number as usize % 50);
-        next[thread] += 1;
-    }
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
-}
-
 pub(crate) fn an_ipv4_peer_reaches_a_dual_stack_server<H: Harness>() {
     let (handler, told) = teller();
     let server = storm_proto::service::Server::<H::Runtime>::bind("[::]:0").dual_stack(true);
@@ -290,13 +246,4 @@ pub(crate) fn an_address_in_use_is_an_error<H: Harness>() {
     let again = storm_proto::service::Server::<H::Runtime>::bind(server.address().to_string());
     let error = H::wait(again.start()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
-}
-
-/// Waits for something that another thread brings about.
-fn until(condition: impl Fn() -> bool) {
-    let limit = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < limit, "it does not come about");
-        std::thread::yield_now();
-    }
 }

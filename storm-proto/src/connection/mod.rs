@@ -27,6 +27,7 @@ use crate::framing::Framer;
 use crate::message::Message;
 use crate::websocket::Role;
 use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::header;
 use crate::websocket::handshake::request::Answer;
 use crate::websocket::handshake::{
     Accept, Accepted, ClientHandshake, Decision, HandshakeError, Offer, Request, ServerHandshake,
@@ -155,9 +156,9 @@ impl Connection {
         }
     }
 
-    /// Bytes arrived. Consumes `input`, or stops between two messages while the outbox
-    /// is above its low mark: an application that answers each message with one of at
-    /// most half the limit is never refused.
+    /// Bytes arrived. Consumes `input`, or stops between two messages while more answers
+    /// wait than the low mark: an application that answers each message with one of at most
+    /// half the limit, and sends nothing else, is never refused.
     pub fn receive(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) {
         self.link.received(input.len());
         if !self.is_opened() {
@@ -169,12 +170,15 @@ impl Connection {
                 *input = &mut [];
             }
         }
-        while self.is_opened() && !self.link.sender.is_above_low_mark() {
+        let half = self.link.options().marks.low().saturating_sub(header::MAX_HEADER);
+        while self.is_opened() && self.link.sender.has_room_to_answer(half) {
             let Some(event) = self.receiver.next(input) else { break };
             match event {
                 Event::Message(message) if self.link.is_open() => {
                     self.link.message(now);
+                    let queued = self.link.sender.queued();
                     app.message(&mut self.link.sender, message);
+                    self.link.sender.answered(self.link.sender.queued().saturating_sub(queued));
                 }
                 event => self.link.event(event, now),
             }

@@ -39,6 +39,11 @@ pub struct Sender {
     open: bool,
     /// Something was refused, and the low mark was not reached since.
     pressured: bool,
+    /// Bytes of answers: sent while a message was handled, and not written. What is written
+    /// counts as answers first, so it is never too many.
+    answers: usize,
+    /// There was no room for another answer, and the low mark was not reached since.
+    choked: bool,
 }
 
 #[derive(Debug)]
@@ -79,6 +84,8 @@ impl Sender {
             lent: 0,
             open: true,
             pressured: false,
+            answers: 0,
+            choked: false,
         }
     }
 
@@ -168,7 +175,7 @@ impl Sender {
     /// Ends sending and drops what is queued; returns its size in bytes.
     pub fn abort(&mut self) -> usize {
         self.open = false;
-        self.lent = 0;
+        (self.lent, self.answers) = (0, 0);
         self.controls = Outbox::new();
         core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len()
     }
@@ -211,6 +218,7 @@ impl Sender {
     /// again for those that were refused.
     pub(crate) fn collect(&mut self, frames: &mut Vec<u8>) -> bool {
         self.lent = 0;
+        self.answers += frames.len();
         self.outbox.adopt(frames);
         self.outbox.append(&mut self.behind);
         self.relieve()
@@ -230,6 +238,7 @@ impl Sender {
     ///
     /// Returns true if there is room again for those that were refused.
     pub fn wrote(&mut self, left: usize) -> bool {
+        self.answers = self.answers.saturating_sub(self.taken.saturating_sub(left));
         self.taken = left;
         self.relieve()
     }
@@ -237,7 +246,26 @@ impl Sender {
     fn relieve(&mut self) -> bool {
         let relieved = self.pressured && self.queued() <= self.marks.low();
         self.pressured &= !relieved;
-        relieved
+        relieved || (self.choked && self.answers <= self.marks.low())
+    }
+
+    /// `bytes` were queued while a message was handled.
+    pub(crate) fn answered(&mut self, bytes: usize) {
+        self.answers += bytes;
+    }
+
+    /// True if a message may be handed over that is answered with one of `len` bytes: what
+    /// its answers add never fills the outbox by itself. After a no it is the low mark that
+    /// brings a yes.
+    ///
+    /// What others have queued does not count. Were a message held back because of it, two
+    /// sides that both send much would wait for each other for ever.
+    pub(crate) fn has_room_to_answer(&mut self, len: usize) -> bool {
+        if self.choked && self.answers > self.marks.low() {
+            return false;
+        }
+        self.choked = !self.marks.fits(self.answers, len.saturating_add(header::MAX_HEADER));
+        !self.choked
     }
 
     /// Bytes accepted and not yet written.
@@ -261,21 +289,10 @@ impl Sender {
         !self.outbox.is_empty() || !self.controls.is_empty()
     }
 
-    /// True while more than the low mark is queued.
-    #[must_use]
-    pub fn is_above_low_mark(&self) -> bool {
-        self.queued() > self.marks.low()
-    }
-
     /// True if a message with a payload of `len` bytes would be accepted now.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
         self.marks.fits(self.queued() + self.lent, len.saturating_add(header::MAX_HEADER))
-    }
-
-    /// Somebody waits for room, as if a message had been refused.
-    pub(crate) fn press(&mut self) {
-        self.pressured = true;
     }
 
     /// True from a refusal until the queue has fallen to the low mark.

@@ -23,8 +23,10 @@ std::thread_local! {
     static BATCH: RefCell<Batch> = const { RefCell::new(Batch::new()) };
 }
 
-/// The batch of the turn that this thread is in.
+/// The turn that this thread is in, and the batch of it.
 struct Batch {
+    /// Whose driver's turn it is: what is sent to that session now are answers.
+    turn: usize,
     /// Which session it belongs to; 0 for none.
     owner: usize,
     /// Bytes that may still be added.
@@ -42,8 +44,23 @@ pub(crate) struct Collected {
 
 impl Batch {
     const fn new() -> Batch {
-        Batch { owner: 0, room: 0, frames: Vec::new(), messages: 0 }
+        Batch { turn: 0, owner: 0, room: 0, frames: Vec::new(), messages: 0 }
     }
+}
+
+/// From now on this thread runs the driver of `owner`, and its handler.
+pub(crate) fn begin_turn(owner: usize) {
+    let _ = BATCH.try_with(|batch| batch.borrow_mut().turn = owner);
+}
+
+/// The driver sleeps.
+pub(crate) fn end_turn() {
+    begin_turn(0);
+}
+
+/// True if this thread runs the driver of `owner`.
+pub(crate) fn is_turn_of(owner: usize) -> bool {
+    BATCH.try_with(|batch| batch.borrow().turn == owner).unwrap_or(false)
 }
 
 /// True if this thread is in no batch. A driver that is polled inside of another's handler

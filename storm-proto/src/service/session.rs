@@ -436,13 +436,16 @@ impl Shared {
         if inner.link.sender.is_lent() {
             self.contended.store(true, Ordering::Relaxed);
         }
-        let queued = queue(&mut inner.link);
-        if queued.is_ok() {
-            inner.messages_sent += 1;
-            self.queued.store(inner.link.sender.queued(), Ordering::Relaxed);
-            self.wake(inner);
+        let before = inner.link.sender.queued();
+        queue(&mut inner.link)?;
+        let after = inner.link.sender.queued();
+        if batch::is_turn_of(self.owner()) {
+            inner.link.sender.answered(after - before);
         }
-        queued
+        inner.messages_sent += 1;
+        self.queued.store(after, Ordering::Relaxed);
+        self.wake(inner);
+        Ok(())
     }
 
     /// Something other than a message changed: let everybody look.
@@ -479,6 +482,7 @@ impl Shared {
         if inner.dirty || (inner.link.sender.has_output() && !writes_pending) {
             return false;
         }
+        batch::end_turn();
         if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
@@ -493,8 +497,14 @@ impl Shared {
         inner
     }
 
+    /// What this thread sends from now on are answers, until the driver sleeps.
+    pub(crate) fn begin_turn(&self) {
+        batch::begin_turn(self.owner());
+    }
+
     /// Lends room for a batch, until the driver looks again or sleeps.
     pub(crate) fn begin_batch(&self, inner: &mut Inner) {
+        self.begin_turn();
         if inner.link.is_open() && batch::is_free() {
             let room = inner.link.sender.lend(batch::ROOM);
             batch::open(self.owner(), room);
@@ -599,15 +609,10 @@ impl Inner {
         self.relieved |= self.link.wrote(n, wire, now);
     }
 
-    /// True if a message of `len` bytes would be accepted, or none is any more. Otherwise those
-    /// who wait are woken when there is.
-    pub(crate) fn has_room(&mut self, len: usize) -> bool {
-        let sender = &self.link.sender;
-        let room = sender.has_room(len) && !sender.is_backpressured();
-        if !room {
-            self.link.sender.press();
-        }
-        room || !self.link.is_open()
+    /// True if there is room for answers of `len` bytes, or none is asked for any more.
+    /// Otherwise those who wait are woken when there is.
+    pub(crate) fn has_room_to_answer(&mut self, len: usize) -> bool {
+        self.link.sender.has_room_to_answer(len) || !self.link.is_open()
     }
 
     /// True if there is room again for those who wait.

@@ -169,9 +169,9 @@ impl<T: Transport> Wire<T> {
         self.poll_quiet(cx, shared).map(|()| Err(Cut::Over))
     }
 
-    /// Writes, and waits until `len` more bytes would be accepted: an application that
-    /// answers each message with one like it is never refused. False once the connection is
-    /// over.
+    /// Writes, and waits until there is room for answers of `len` more bytes: an application
+    /// that answers each message with one like it, and sends nothing else, is never refused.
+    /// False once the connection is over.
     pub(crate) fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
@@ -185,7 +185,7 @@ impl<T: Transport> Wire<T> {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(false);
             }
-            if shared.lock_in_order().has_room(len) {
+            if shared.lock_in_order().has_room_to_answer(len) {
                 self.pause(shared, false);
                 return Poll::Ready(true);
             }

@@ -13,6 +13,7 @@ use core::task::{Context, Poll, ready};
 use super::{Cut, Input, Wire, catch};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::Receiver;
+use crate::service::batch;
 use crate::service::runtime::Transport;
 use crate::service::session::{Session, Shared};
 
@@ -83,7 +84,10 @@ impl<T: Transport> Wire<T> {
             self.count(shared, &mut shared.lock());
             shared.set_reading(false);
         }
-        match catch(|| call.poll(cx)) {
+        shared.begin_turn();
+        let called = catch(|| call.poll(cx));
+        batch::end_turn();
+        match called {
             Some(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Some(Poll::Pending) => self.poll_over(cx, shared).map(|()| Err(Cut::Over)),
             None => Poll::Ready(Err(Cut::Panicked)),
@@ -101,7 +105,7 @@ impl<T: Transport> Wire<T> {
         if inner.is_over() {
             return Poll::Ready(false);
         }
-        if inner.has_room(len) {
+        if inner.has_room_to_answer(len) {
             return Poll::Ready(true);
         }
         shared.set_reading(false);

@@ -1,0 +1,66 @@
+//! Unix sockets, WebSocket and plain.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+use storm_proto::framing::Delimiter;
+use storm_proto::service::{Address, Server};
+use storm_proto::{Cause, OwnedMessage, Side, WebSocket};
+
+use super::harness::{Harness, Seen, teller};
+
+/// A path of this scenario's own.
+fn path<H: Harness>(name: &str) -> PathBuf {
+    let kind = std::any::type_name::<H>().rsplit("::").next().unwrap();
+    let path = std::env::temp_dir().join(format!("storm-{}-{kind}-{name}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+pub(crate) fn a_websocket_and_lines_go_over_unix_sockets<H: Harness>() {
+    let path = path::<H>("both");
+    let address = format!("unix:{}", path.display());
+    let bind = || Server::<H::Runtime>::bind(&address).runtime(H::runtime());
+    let (handler, told) = teller();
+    let server = H::start(bind().websocket(WebSocket::new()).handler(handler));
+    assert_eq!(server.running().address().to_string(), address);
+    let (websocket, plain) = if H::TLS { ("wss+", "tls+") } else { ("ws+", "") };
+    let url = format!("{websocket}{address}:/chat");
+    let inbox = H::client(url).open();
+    let mut inbox = H::wait(inbox).unwrap();
+    assert_eq!(told.connected().peer(), &Address::Unix(None));
+    inbox.session().send("hello").unwrap();
+    assert_eq!(H::wait(inbox.next()).unwrap(), Some(OwnedMessage::text("hello")));
+    inbox.session().close();
+    assert!(told.disconnected().clean);
+    H::wait(server.running().stop(super::harness::PATIENCE));
+    drop(server);
+    assert!(!path.exists(), "the file goes with the server");
+
+    let (handler, told) = teller();
+    let _server = H::start(bind().framed(Delimiter::lines()).handler(handler));
+    let client = H::client(format!("{plain}{address}"));
+    let mut inbox = H::wait(client.framed(Delimiter::lines()).open()).unwrap();
+    inbox.session().send("a line").unwrap();
+    let line = H::wait(inbox.next()).unwrap().unwrap();
+    assert_eq!(line.as_bytes(), b"a line");
+    drop(told.connected());
+    assert!(matches!(told.next(), Seen::Message(1, _)));
+    // A Unix socket knows no reset: the peer sees the end, which TLS does not believe in.
+    inbox.session().abort();
+    let reason = told.disconnected();
+    let expected = if H::TLS { Cause::TlsError } else { Cause::Closed };
+    assert_eq!((reason.side, reason.cause), (Side::Remote, expected));
+}
+
+pub(crate) fn a_stale_socket_file_is_replaced_and_a_live_one_is_not<H: Harness>() {
+    let path = path::<H>("stale");
+    drop(UnixListener::bind(&path).unwrap());
+    let address = format!("unix:{}", path.display());
+    let bind = || Server::<H::Runtime>::bind(&address).runtime(H::runtime());
+    let _server = H::start(bind());
+    UnixStream::connect(&path).unwrap();
+    let error = H::wait(bind().start()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    UnixStream::connect(&path).unwrap();
+}
