@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use storm_proto::service::{Client, Handler, Session};
+use storm_proto::service::{Handler, Session};
 use storm_proto::{Cause, Heartbeat, Message, SendError, Side, WebSocket};
 
 use super::harness::{Gate, Harness, teller, until};

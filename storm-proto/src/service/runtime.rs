@@ -41,6 +41,16 @@ pub trait Transport: Send + Unpin + 'static {
         false
     }
 
+    /// Sends what the transport itself has to say beside what it is given to write. Called in
+    /// each turn of a handle that writes where calls block; elsewhere a read does it.
+    ///
+    /// # Errors
+    /// As the operating system gives them; the connection ends.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
     /// Ends the sending direction.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ const MIN_READ: usize = 4 << 10;
 
 pub(crate) struct Secured<T> {
     transport: T,
-    machine: Arc<Mutex<TlsStage>>,
+    machine: Arc<Mutex<Machine>>,
     /// Records that were read and not opened.
     unopened: Vec<u8>,
     sealed: Sealed,
@@ -34,6 +34,14 @@ pub(crate) struct Secured<T> {
     /// The handshake failed: bytes go through as they are.
     gave_up: bool,
     said_close: bool,
+}
+
+/// What two handles share.
+struct Machine {
+    stage: TlsStage,
+    /// The handle that writes, where that is another than the one that reads: woken when TLS
+    /// has something to say to what was read.
+    writer: Option<Waker>,
 }
 
 /// Records on their way to the socket.
@@ -49,10 +57,10 @@ struct Sealed {
 
 impl<T: Transport> Secured<T> {
     /// `unopened` is what was read already.
-    pub(crate) fn new(transport: T, machine: TlsStage, unopened: Vec<u8>) -> Secured<T> {
+    pub(crate) fn new(transport: T, stage: TlsStage, unopened: Vec<u8>) -> Secured<T> {
         Secured {
             transport,
-            machine: Arc::new(Mutex::new(machine)),
+            machine: Arc::new(Mutex::new(Machine { stage, writer: None })),
             unopened,
             sealed: Sealed::default(),
             only_reads: false,
@@ -71,10 +79,10 @@ impl<T: Transport> Secured<T> {
             let shaken = self.shake();
             if shaken.is_err() {
                 // A client has nobody to try again for it.
-                let _ = self.poll_flush(cx);
+                let _ = self.poll_send_all(cx);
             }
             let done = shaken?;
-            ready!(self.poll_flush(cx))?;
+            ready!(self.poll_send_all(cx))?;
             if done {
                 return Poll::Ready(Ok(()));
             }
@@ -86,7 +94,7 @@ impl<T: Transport> Secured<T> {
             scratch.give();
             if ready!(read)? == 0 {
                 // Who looks only whether somebody listens has broken nothing.
-                let error = match self.machine().is_fresh() {
+                let error = match lock(&self.machine).stage.is_fresh() {
                     true => io::ErrorKind::UnexpectedEof.into(),
                     false => TlsError::truncated().into(),
                 };
@@ -97,29 +105,29 @@ impl<T: Transport> Secured<T> {
 
     /// What the handshake agreed on.
     pub(crate) fn facts(&self) -> Option<TlsFacts> {
-        self.machine().facts()
+        lock(&self.machine).stage.facts()
     }
 
     /// Shows the machine what has come; true once the handshake is over.
     fn shake(&mut self) -> Result<bool, TlsError> {
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machine = lock(&self.machine);
         let mut rest = &self.unopened[..];
-        let shaken = machine.handshake(&mut rest);
+        let shaken = machine.stage.handshake(&mut rest);
         self.unopened = rest.to_vec();
-        machine.answers(&mut self.sealed.records);
+        machine.stage.answers(&mut self.sealed.records);
         self.gave_up = shaken.is_err();
         shaken
     }
 
     /// Opens what is there into `buffer`; `None` if more is needed.
     fn open(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, TlsError> {
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machine = lock(&self.machine);
         let mut rest = &self.unopened[..];
-        let opened = machine.open(&mut rest, buffer)?;
+        let opened = machine.stage.open(&mut rest, buffer)?;
         if rest.len() < self.unopened.len() {
             self.unopened = rest.to_vec();
         }
-        Ok((opened > 0 || machine.is_ended()).then_some(opened))
+        Ok((opened > 0 || machine.stage.is_ended()).then_some(opened))
     }
 
     /// Reads records, and opens them straight from where they lie.
@@ -133,7 +141,7 @@ impl<T: Transport> Secured<T> {
         let most = buffer.len().clamp(MIN_READ, room.len());
         let read = match self.transport.poll_read(cx, &mut room[..most]) {
             Poll::Ready(Ok(0)) => {
-                let ended = self.machine().end_of_stream();
+                let ended = lock(&self.machine).stage.end_of_stream();
                 Poll::Ready(ended.map(|()| Some(0)).map_err(io::Error::from))
             }
             Poll::Ready(Ok(len)) => Poll::Ready(self.open_from(&room[..len], buffer)),
@@ -144,11 +152,18 @@ impl<T: Transport> Secured<T> {
     }
 
     fn open_from(&mut self, records: &[u8], buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machine = lock(&self.machine);
         let mut rest = records;
-        let opened = machine.open(&mut rest, buffer)?;
+        let opened = machine.stage.open(&mut rest, buffer);
         self.unopened = rest.to_vec();
-        Ok((opened > 0 || machine.is_ended()).then_some(opened))
+        if self.only_reads
+            && machine.stage.has_answers()
+            && let Some(writer) = machine.writer.take()
+        {
+            writer.wake();
+        }
+        let opened = opened?;
+        Ok((opened > 0 || machine.stage.is_ended()).then_some(opened))
     }
 
     /// Sends what TLS itself has to say, as far as that goes at once; not between what the
@@ -157,17 +172,20 @@ impl<T: Transport> Secured<T> {
         if self.only_reads || self.sealed.plain > 0 {
             return Ok(());
         }
-        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        machine.answers(&mut self.sealed.records);
+        let mut machine = lock(&self.machine);
+        machine.stage.answers(&mut self.sealed.records);
+        if T::BLOCKS {
+            machine.writer = Some(cx.waker().clone());
+        }
         drop(machine);
-        match self.poll_flush(cx) {
-            Poll::Ready(flushed) => flushed,
+        match self.poll_send_all(cx) {
+            Poll::Ready(sent) => sent,
             Poll::Pending => Ok(()),
         }
     }
 
     /// Writes all records, whatever is in them.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.sealed.is_empty() {
             ready!(self.poll_send(cx))?;
         }
@@ -187,11 +205,11 @@ impl<T: Transport> Secured<T> {
         }
         Poll::Ready(Ok(()))
     }
+}
 
-    fn machine(&self) -> MutexGuard<'_, TlsStage> {
-        // A panic while the lock is held can only be one of ours; the state is whole.
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
+    // A panic while the lock is held can only be one of ours; the state is whole.
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sealed {
@@ -242,13 +260,13 @@ impl<T: Transport> Transport for Secured<T> {
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.gave_up {
-            ready!(self.poll_flush(cx))?;
+            ready!(self.poll_send_all(cx))?;
             return self.transport.poll_write(cx, chunks);
         }
         loop {
             if self.sealed.is_empty() {
-                let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-                self.sealed.plain = machine.seal(chunks, &mut self.sealed.records)?;
+                let mut machine = lock(&self.machine);
+                self.sealed.plain = machine.stage.seal(chunks, &mut self.sealed.records)?;
                 if self.sealed.plain == 0 {
                     return Poll::Ready(Ok(0));
                 }
@@ -265,12 +283,16 @@ impl<T: Transport> Transport for Secured<T> {
         self.sealed.plain > 0
     }
 
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.poll_answers(cx))
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.gave_up && !core::mem::replace(&mut self.said_close, true) {
-            let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-            machine.close(&mut self.sealed.records);
+            let mut machine = lock(&self.machine);
+            machine.stage.close(&mut self.sealed.records);
         }
-        ready!(self.poll_flush(cx))?;
+        ready!(self.poll_send_all(cx))?;
         self.transport.poll_shutdown(cx)
     }
 

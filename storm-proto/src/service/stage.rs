@@ -62,6 +62,11 @@ impl<T: Transport> Transport for Stage<T> {
         each!(self, inner => inner.is_committed())
     }
 
+    #[inline]
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, inner => inner.poll_flush(cx))
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, inner => inner.poll_shutdown(cx))
     }

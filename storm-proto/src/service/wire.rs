@@ -292,6 +292,13 @@ impl<T: Transport> Wire<T> {
                     }
                 }
             }
+            if T::BLOCKS
+                && let Poll::Ready(Err(error)) = self.transport.poll_flush(cx)
+            {
+                self.failed(shared, error);
+                look = self.look(shared, None);
+                continue;
+            }
             if self.poll_due(cx, look.deadline).is_pending() {
                 return Poll::Pending;
             }

@@ -27,6 +27,13 @@
 //! - A plain HTTP request on a TLS port is answered 400, and anything else that is no TLS ends
 //!   the connection at its first byte.
 //!
+//! # What it costs
+//!
+//! An idle connection keeps 7.7 KiB more than a plain one: 4 KiB of room that rustls reads
+//! into, 1.2 KiB of its connection, and the rest keys, their schedules and what it remembers of
+//! the handshake. A server's sessions to resume are 256 for all connections together. While
+//! records wait for a slow peer, up to 64 KiB of them stand beside their plaintext.
+//!
 //! rustls reads the system's clock to judge certificates, and draws its randomness from its
 //! provider; both can be replaced in a configuration of the caller's own.
 //!

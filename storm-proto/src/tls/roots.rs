@@ -29,7 +29,8 @@ enum Trusted {
 }
 
 impl TlsRoots {
-    /// Trusts what the platform trusts: the default of clients.
+    /// Trusts what the platform trusts: the default of clients. On Android the application has
+    /// to initialise `rustls-platform-verifier` first.
     #[must_use]
     pub fn platform() -> TlsRoots {
         TlsRoots { trusted: Trusted::Platform }

@@ -26,7 +26,7 @@ const RECORDS: core::ops::RangeInclusive<u8> = 20..=23;
 /// is to go there comes from [`TlsStage::seal`], [`TlsStage::close`] and, after every call,
 /// also after one that failed, from [`TlsStage::answers`]. The first failure is final.
 ///
-/// Between records it owns no more than rustls does: its keys, and 4 KiB to read into.
+/// Between records it owns what rustls does: keys, and 4 KiB to read into.
 pub struct TlsStage {
     connection: Connection,
     /// Nothing has come yet.
@@ -160,6 +160,12 @@ impl TlsStage {
                 break;
             }
         }
+    }
+
+    /// True if [`TlsStage::answers`] has something.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        self.connection.wants_write()
     }
 
     /// Takes some bytes of records, and whatever is whole in them.
