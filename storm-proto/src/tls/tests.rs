@@ -1,4 +1,5 @@
 //! Two machines talk in memory.
+#![allow(clippy::unwrap_used)]
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
