@@ -2,14 +2,16 @@
 
 pub use crate::client::proxy::{Proxy, ProxyError};
 pub use crate::client::reconnect::Reconnect;
-pub use crate::connection::options::{Heartbeat, Timeouts};
+pub use crate::client::uri::Uri;
+pub use crate::connection::flow::WaterMarks;
+pub use crate::connection::options::{Heartbeat, Options, Timeouts};
 pub use crate::connection::reason::{Cause, DisconnectReason, Side};
 pub use crate::error::{Error, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::message::{Kind, Message, OwnedMessage};
 pub use crate::service::{
-    Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, Metrics, Retry, SendWait,
-    Session, SocketOptions, State, Stopped,
+    Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, MessageStream, Metrics,
+    OpenError, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{
@@ -17,6 +19,6 @@ pub use crate::tls::{
 };
 pub use crate::websocket::frame::close::CloseFrame;
 pub use crate::websocket::frame::close_code::CloseCode;
-pub use crate::websocket::handshake::{Accept, Decision, HeadLimits, Request, Response};
+pub use crate::websocket::handshake::{Accept, Decision, HeadLimits, Offer, Request, Response};
 pub use crate::websocket::prepared::Prepared;
-pub use crate::websocket::{Limits, WebSocket};
+pub use crate::websocket::{Limits, Role, WebSocket};

@@ -6,11 +6,14 @@
 mod pair;
 
 use std::alloc::System;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use pair::quiet;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use storm_proto::framing::Delimiter;
+use storm_proto::service::{Carrier, MessageStream, Transport};
 use storm_proto::websocket::{Limits, Role};
 use storm_proto::{
     Connection, Event, Instant, Message, Outbox, Random, Receiver, Sender, Spare, WaterMarks,
@@ -35,6 +38,7 @@ fn memory_is_owned_by_those_who_use_it() {
     a_message_that_is_cut_leaves_nothing_behind();
     an_announced_length_costs_nothing();
     a_large_message_costs_a_fixed_few_allocations();
+    an_idle_stream_owns_no_buffer_and_a_message_is_one_allocation();
 }
 
 fn an_idle_connection_owns_nothing_beyond_its_fixed_state() {
@@ -174,4 +178,83 @@ fn a_large_message_costs_a_fixed_few_allocations() {
         sender.send(message).unwrap();
     });
     assert!(count <= 8, "{count} allocations");
+}
+
+/// A transport that takes all and has what it was given to read.
+struct Given(&'static [u8]);
+
+impl Transport for Given {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.0.is_empty() {
+            return Poll::Pending;
+        }
+        let (now, rest) = self.0.split_at(self.0.len().min(buffer.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        self.0 = rest;
+        Poll::Ready(Ok(now.len()))
+    }
+
+    fn poll_write(
+        &mut self,
+        _: &mut Context<'_>,
+        chunks: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(chunks.iter().map(|chunk| chunk.len()).sum()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn arm(&mut self, _: Instant) {}
+
+    fn poll_timer(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+
+    fn reset(&mut self) {}
+}
+
+impl Carrier for Given {
+    type Stream = &'static [u8];
+
+    fn carry(stream: &'static [u8]) -> Given {
+        Given(stream)
+    }
+
+    fn stream(&self) -> &&'static [u8] {
+        &self.0
+    }
+
+    fn now() -> Instant {
+        Instant::ZERO
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn an_idle_stream_owns_no_buffer_and_a_message_is_one_allocation() {
+    println!("{} bytes: a message stream", size_of::<MessageStream<Given>>());
+    let frames: &'static [u8] = batch(1_000).leak();
+    let echo = |stream: &mut MessageStream<Given>| {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut count = 0;
+        while let Poll::Ready(message) = stream.poll_next(&mut cx) {
+            stream.start_send(&message.unwrap().unwrap()).unwrap();
+            count += 1;
+        }
+        assert_eq!((count, stream.buffered()), (1_000, 0));
+    };
+    let stream = || MessageStream::<Given>::from_upgraded(frames, Role::Server, quiet(), b"");
+    // The first fills the pool of this thread.
+    echo(&mut stream());
+    let mut stream = stream();
+    let region = Region::new(ALLOCATOR);
+    echo(&mut stream);
+    let change = region.change();
+    assert_eq!(change.bytes_allocated, change.bytes_deallocated, "an idle one");
+    println!("{} allocations for 1,000 messages", change.allocations);
+    assert!(change.allocations <= 1_010);
 }

@@ -412,6 +412,51 @@ fn a_send_that_does_not_fit_is_refused_and_one_that_waits_gets_its_turn() {
 }
 
 #[test]
+fn two_sides_that_both_send_much_do_not_wait_for_each_other() {
+    let scribe = Scribe::default();
+    let server = Server::bind("127.0.0.1:80").websocket(quiet()).max_pending_send(1_000);
+    let _running = start(server.handler(Silent(scribe.clone())));
+    let peer = open("/");
+    peer.narrow(0);
+    let session = scribe.session(0);
+    // The peer does not read before all it sends is read.
+    while session.send(&[7; 100]).is_ok() {}
+    for _ in 0..100 {
+        peer.send(&masked(0x82, &[8; 100]));
+    }
+    assert_eq!(scribe.journal.take().len(), 1 + 100, "every message was handed over");
+    assert_eq!(peer.unread(), 0);
+}
+
+/// Answers nothing.
+struct Silent(Scribe);
+
+impl Handler for Silent {
+    async fn on_connected(&self, session: &Session) {
+        self.0.on_connected(session).await;
+    }
+
+    async fn on_message(&self, session: &Session, _: Message<'_>) {
+        self.0.journal.note(format!("message {}", session.id()));
+    }
+}
+
+#[test]
+fn a_panic_in_a_closure_ends_its_session_in_order() {
+    let running = start(
+        Server::bind("127.0.0.1:80")
+            .websocket(quiet())
+            .on_message(|_, _| panic!("on purpose"))
+            .on_disconnected(|_, _| panic!("on purpose")),
+    );
+    let peer = open("/");
+    peer.send(&text("x"));
+    assert_eq!(peer.take(), b"\x88\x10\x03\xf3internal error");
+    peer.end();
+    assert_eq!(running.connections(), 0);
+}
+
+#[test]
 fn a_peer_that_reads_nothing_is_cut_off_and_those_who_wait_learn_it() {
     let scribe = Scribe::default();
     let server = Server::bind("127.0.0.1:80").websocket(quiet()).max_pending_send(1_000);

@@ -19,11 +19,13 @@
 mod client;
 mod runtime;
 mod server;
+mod stream;
 mod transport;
 
 pub use runtime::Std;
 #[doc(inline)]
 pub use storm_proto::facade::*;
+pub use stream::{Carried, WebSocketStream};
 
 /// A server on threads; see [`storm_proto::service::Server`].
 pub type Server<H = Callbacks> = storm_proto::service::Server<Std, H>;

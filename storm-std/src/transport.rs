@@ -13,6 +13,7 @@ use storm_proto::Instant;
 use storm_proto::service::Transport as TransportApi;
 
 use crate::runtime::{block_on, poll_until, spawn};
+use crate::stream::poll;
 
 /// How long a read or a write blocks before the deadlines are looked at: a peer that reads
 /// nothing, or says nothing during the handshake, is noticed so much later than it could be.
@@ -135,25 +136,5 @@ impl TransportApi for Transport {
 
     fn hang_up(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Read);
-    }
-}
-
-/// Makes a call that blocks. Where it had to give up for now, it is to be made again after a
-/// look at everything else.
-fn poll(
-    cx: &mut Context<'_>,
-    mut call: impl FnMut() -> io::Result<usize>,
-) -> Poll<io::Result<usize>> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
-            {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            called => return Poll::Ready(called),
-        }
     }
 }

@@ -15,16 +15,21 @@
 //!         .await
 //! }
 //! ```
+//!
+//! There are two doors: a [`Server`] or [`Client`] brings its own sockets and calls a handler; a
+//! [`WebSocketStream`] runs over a stream that is there already, and is polled.
 #![forbid(unsafe_code)]
 
 mod client;
 mod runtime;
 mod server;
+mod stream;
 mod transport;
 
 pub use runtime::Tokio;
 #[doc(inline)]
 pub use storm_proto::facade::*;
+pub use stream::{Carried, WebSocketStream};
 
 /// A server on tokio; see [`storm_proto::service::Server`].
 pub type Server<H = Callbacks> = storm_proto::service::Server<Tokio, H>;

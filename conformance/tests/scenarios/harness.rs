@@ -145,7 +145,8 @@ pub(crate) fn until(condition: impl Fn() -> bool) {
     let limit = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < limit, "it does not come about");
-        std::thread::yield_now();
+        // Looks again now and then, and leaves the processor to those who bring it about.
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn a_dropped_client_closes_its_session<H: Harness>() {
     let client = H::client(server.url());
     let client = H::block_on(async move { client.reconnect(AT_ONCE) }).unwrap();
     told.connected();
+    H::wait(client.connected()).unwrap();
     H::block_on(async move { drop(client) });
     assert!(told.disconnected().clean);
     let inbox = H::client(server.url()).open();

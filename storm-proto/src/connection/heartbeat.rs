@@ -65,6 +65,10 @@ impl Pulse {
         self.paused = paused;
     }
 
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// The last measured time from a Ping to its Pong.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         (self.round_trip > 0).then(|| Duration::from_nanos(self.round_trip))

@@ -301,6 +301,8 @@ impl Link {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
                 Timer::Ping => self.beat(now),
+                // Nobody listens: the silence is this side's own.
+                Timer::Idle if self.pulse.is_paused() => self.message(now),
                 Timer::Idle => {
                     let reason = DisconnectReason::fault(
                         Side::Remote,

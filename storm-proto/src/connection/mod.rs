@@ -14,6 +14,7 @@ pub(crate) mod receiver;
 pub(crate) mod sender;
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use self::link::{Link, Step};
 use self::options::Options;
@@ -23,14 +24,16 @@ use self::receiver::{Event, Receiver};
 use self::sender::Sender;
 use crate::client::uri::Uri;
 use crate::error::TransportError;
+use crate::extensions::Extensions;
 use crate::framing::Framer;
-use crate::message::Message;
+use crate::message::{Message, OwnedMessage};
 use crate::websocket::Role;
 use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::header;
 use crate::websocket::handshake::request::Answer;
 use crate::websocket::handshake::{
-    Accept, Accepted, ClientHandshake, Decision, HandshakeError, Offer, Request, ServerHandshake,
+    Accept, AcceptError, Accepted, ClientHandshake, Decision, HandshakeError, Offer, Request,
+    ServerHandshake,
 };
 use crate::{Instant, Random, Timer};
 
@@ -86,7 +89,21 @@ pub struct Connection {
 enum Opening {
     Server(ServerHandshake),
     Client(ClientHandshake),
-    Done(Option<Accepted>),
+    /// A server's answer was something other than a 101.
+    Answered {
+        status: u16,
+        error: Option<AcceptError>,
+    },
+    Done(Opened),
+}
+
+/// How a connection was opened.
+#[derive(Debug)]
+enum Opened {
+    /// Without a handshake, or with one that somebody else went through.
+    Elsewhere,
+    Server(Accept),
+    Client(Accepted),
 }
 
 impl Connection {
@@ -132,12 +149,32 @@ impl Connection {
         let mut link = Link::new(sender, None, options, now);
         link.opened(now);
         Connection {
-            opening: Opening::Done(None),
+            opening: Opening::Done(Opened::Elsewhere),
             receiver: Receiver::framed(framer),
             link,
             wire: Outbox::new(),
             failure: None,
         }
+    }
+
+    /// Either end of a WebSocket whose opening handshake somebody else went through. It is
+    /// open at once. `random` is for the mask keys of a client; a server has none.
+    #[must_use]
+    pub fn upgraded(
+        role: Role,
+        options: impl Into<Arc<Options>>,
+        random: Random,
+        now: Instant,
+    ) -> Connection {
+        let options = options.into();
+        let sender = match role {
+            Role::Server => Sender::websocket_server(options.marks),
+            Role::Client => Sender::websocket_client(random, options.marks),
+        };
+        let opening = Opening::Done(Opened::Elsewhere);
+        let mut connection = Connection::websocket(role, opening, sender, options, now);
+        connection.link.opened(now);
+        connection
     }
 
     fn websocket(
@@ -160,16 +197,8 @@ impl Connection {
     /// wait than the low mark: an application that answers each message with one of at most
     /// half the limit, and sends nothing else, is never refused.
     pub fn receive(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) {
-        self.link.received(input.len());
-        if !self.is_opened() {
-            if self.link.reason().is_none() {
-                self.open(input, now, app);
-            }
-            if self.link.reason().is_some() {
-                // Refused, or closed before it was open: what follows is not looked at.
-                *input = &mut [];
-            }
-        }
+        self.received(input.len());
+        self.receive_opening(input, now, app);
         let half = self.link.options().marks.low().saturating_sub(header::MAX_HEADER);
         while self.is_opened() && self.link.sender.has_room_to_answer(half) {
             let Some(event) = self.receiver.next(input) else { break };
@@ -185,37 +214,98 @@ impl Connection {
         }
     }
 
-    /// Takes the bytes of the opening from the input and acts on them.
+    /// `n` bytes arrived; they are handed over with the calls that follow.
+    pub(crate) fn received(&mut self, n: usize) {
+        self.link.received(n);
+    }
+
+    /// Takes the bytes of the opening from the input, and none behind it.
+    pub(crate) fn receive_opening(
+        &mut self,
+        input: &mut &mut [u8],
+        now: Instant,
+        app: &mut impl Application,
+    ) {
+        if self.is_opened() {
+            return;
+        }
+        if self.link.reason().is_none() {
+            self.open(input, now, app);
+        }
+        if self.link.reason().is_some() {
+            // Refused, or closed before it was open: what follows is not looked at.
+            *input = &mut [];
+        }
+    }
+
+    /// Takes the next message from the input, whatever waits in the outbox; `None` once all
+    /// input is consumed.
+    pub(crate) fn next_message(
+        &mut self,
+        input: &mut &mut [u8],
+        now: Instant,
+    ) -> Option<OwnedMessage> {
+        while let Some(event) = self.receiver.next(input) {
+            match event {
+                Event::Message(message) if self.link.is_open() => {
+                    self.link.message(now);
+                    return Some(message.to_owned());
+                }
+                event => self.link.event(event, now),
+            }
+        }
+        None
+    }
+
+    /// As [`Receiver::direct`].
+    pub(crate) fn direct(&mut self) -> Option<&mut [u8]> {
+        self.receiver.direct()
+    }
+
+    /// As [`Receiver::direct_filled`].
+    pub(crate) fn direct_filled(&mut self, n: usize) {
+        self.receiver.direct_filled(n);
+    }
+
+    /// Acts on the bytes of the opening.
     fn open(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) {
         let mut rest: &[u8] = input;
-        let accepted = match &mut self.opening {
-            Opening::Done(_) => return,
-            Opening::Server(handshake) => handshake.receive(&mut rest).and_then(|request| {
+        let next = match &mut self.opening {
+            Opening::Answered { .. } | Opening::Done(_) => return,
+            Opening::Server(handshake) => handshake.receive(&mut rest).map(|request| {
                 let answer = match request {
                     Ok(request) => request.answer(app.request(&request)),
                     Err(refusal) => Answer::closing(&refusal, ""),
                 };
-                self.link.queue_opening([answer.head, answer.body], &mut self.wire);
-                answer.accepted.map(|_| None).ok_or_else(|| self.link.refuse(now)).ok()
+                let Answer { head, body, status, accepted, error } = answer;
+                self.link.queue_opening([head, body], &mut self.wire);
+                let Some(accept) = accepted else {
+                    self.link.refuse(now);
+                    return Opening::Answered { status, error };
+                };
+                Opening::Done(Opened::Server(accept))
             }),
             Opening::Client(handshake) => handshake.receive(&mut rest).and_then(|answer| {
                 let failed = |error| {
                     self.failure = Some(error);
                     self.link.refuse(now);
                 };
-                answer.map(Some).map_err(failed).ok()
+                answer.map(|accepted| Opening::Done(Opened::Client(accepted))).map_err(failed).ok()
             }),
         };
         let consumed = input.len() - rest.len();
         *input = &mut core::mem::take(input)[consumed..];
-        if let Some(accepted) = accepted {
-            self.opening = Opening::Done(accepted);
-            self.link.opened(now);
-            app.opened(&mut self.link.sender);
+        if let Some(next) = next {
+            self.opening = next;
+            if self.is_opened() {
+                self.link.opened(now);
+                app.opened(&mut self.link.sender);
+            }
         }
     }
 
-    fn is_opened(&self) -> bool {
+    /// True once the opening handshake is done.
+    pub(crate) fn is_opened(&self) -> bool {
         matches!(self.opening, Opening::Done(_))
     }
 
@@ -246,11 +336,12 @@ impl Connection {
     /// none, which starts the stall deadline.
     ///
     /// Returns the emptied memory once all is written, so that the connection holds none
-    /// while it is idle. Hand it back with [`Connection::offer`] to save an allocation.
+    /// while it is idle; or roomy memory in which little waited for a slow peer. Hand it back
+    /// with [`Connection::offer`] to save an allocation.
     pub fn written(&mut self, n: usize, now: Instant) -> Option<Spare> {
         self.wire.advance(n);
         self.link.wrote(n, &self.wire, now);
-        self.wire.take_spare()
+        if n == 0 && !self.wire.is_empty() { self.wire.shrink() } else { self.wire.take_spare() }
     }
 
     /// Memory for the messages to come.
@@ -271,6 +362,12 @@ impl Connection {
     /// Ends at once, with a reset.
     pub fn abort(&mut self) {
         self.link.abort();
+    }
+
+    /// This side stops reading, or goes on. While it does not read, neither the heartbeat nor
+    /// the idle deadline hold silence against the peer.
+    pub fn pause(&mut self, paused: bool) {
+        self.link.pause(paused);
     }
 
     /// What the transport owes now.
@@ -311,9 +408,50 @@ impl Connection {
     #[must_use]
     pub fn accepted(&self) -> Option<&Accepted> {
         match &self.opening {
-            Opening::Done(accepted) => accepted.as_ref(),
+            Opening::Done(Opened::Client(accepted)) => Some(accepted),
             _ => None,
         }
+    }
+
+    /// The subprotocol that the handshake agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        match &self.opening {
+            Opening::Done(Opened::Client(accepted)) => accepted.subprotocol.as_deref(),
+            Opening::Done(Opened::Server(accept)) => accept.subprotocol.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What a server's [`Accept`] attached.
+    #[must_use]
+    pub fn attached(&self) -> Option<&Extensions> {
+        match &self.opening {
+            Opening::Done(Opened::Server(accept)) => Some(&accept.attached),
+            _ => None,
+        }
+    }
+
+    /// The status that a server answered, where it was no 101; and why, if the decision of
+    /// the application could not be sent.
+    #[must_use]
+    pub fn answered(&self) -> Option<(u16, Option<&AcceptError>)> {
+        match &self.opening {
+            Opening::Answered { status, error } => Some((*status, error.as_ref())),
+            _ => None,
+        }
+    }
+
+    /// The last measured time from a Ping to its Pong.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.link.round_trip()
+    }
+
+    /// Bytes accepted and not yet written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.link.sender.queued()
     }
 
     /// Why a client's opening handshake failed.

@@ -24,7 +24,8 @@ pub struct Timeouts {
     /// From the accept to the end of the opening (TLS, HTTP, the application's
     /// decision): one deadline that no byte extends; 5 s.
     pub handshake: Duration,
-    /// Longest time without a complete message from the peer; `None`, off.
+    /// Longest time without a complete message from the peer; `None`, off. Does not end while
+    /// this side itself does not read.
     pub idle: Option<Duration>,
     /// Longest time that bytes may wait without one of them moving; 30 s.
     pub stall: Duration,

@@ -127,6 +127,21 @@ impl Sender {
         }
     }
 
+    /// Queues a message of any size if no more than the low mark is queued, so that nobody
+    /// who waited for that is refused: the bound is the limit, or the low mark and one message.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub(crate) fn send_waited(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        let marks = self.marks;
+        if !self.is_above_low_mark() {
+            self.marks = WaterMarks::new(usize::MAX);
+        }
+        let sent = self.send(message);
+        self.marks = marks;
+        sent
+    }
+
     /// Queues a message that was encoded before.
     ///
     /// # Errors
@@ -238,15 +253,17 @@ impl Sender {
     ///
     /// Returns true if there is room again for those that were refused.
     pub fn wrote(&mut self, left: usize) -> bool {
-        self.answers = self.answers.saturating_sub(self.taken.saturating_sub(left));
+        let written = self.taken.saturating_sub(left);
+        self.answers = self.answers.saturating_sub(written);
         self.taken = left;
-        self.relieve()
+        let unchoked = self.choked && written > 0 && self.answers <= self.marks.low();
+        self.relieve() || unchoked
     }
 
     fn relieve(&mut self) -> bool {
         let relieved = self.pressured && self.queued() <= self.marks.low();
         self.pressured &= !relieved;
-        relieved || (self.choked && self.answers <= self.marks.low())
+        relieved
     }
 
     /// `bytes` were queued while a message was handled.
@@ -287,6 +304,11 @@ impl Sender {
     #[inline]
     pub fn has_output(&self) -> bool {
         !self.outbox.is_empty() || !self.controls.is_empty()
+    }
+
+    /// True while more than the low mark is queued.
+    pub(crate) fn is_above_low_mark(&self) -> bool {
+        self.queued() > self.marks.low()
     }
 
     /// True if a message with a payload of `len` bytes would be accepted now.

@@ -9,7 +9,7 @@
 //! batch, and from then on the handler takes the lock as well. The limit is strict, because
 //! the room was counted when it was borrowed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::vec::Vec;
 
 use crate::connection::sender::data_opcode;
@@ -20,13 +20,13 @@ use crate::websocket::frame::header;
 pub(crate) const ROOM: usize = 64 << 10;
 
 std::thread_local! {
+    /// Whose handler this thread runs; 0 for none.
+    static HANDLER: Cell<usize> = const { Cell::new(0) };
     static BATCH: RefCell<Batch> = const { RefCell::new(Batch::new()) };
 }
 
-/// The turn that this thread is in, and the batch of it.
+/// The batch of the turn that this thread is in.
 struct Batch {
-    /// Whose driver's turn it is: what is sent to that session now are answers.
-    turn: usize,
     /// Which session it belongs to; 0 for none.
     owner: usize,
     /// Bytes that may still be added.
@@ -44,23 +44,23 @@ pub(crate) struct Collected {
 
 impl Batch {
     const fn new() -> Batch {
-        Batch { turn: 0, owner: 0, room: 0, frames: Vec::new(), messages: 0 }
+        Batch { owner: 0, room: 0, frames: Vec::new(), messages: 0 }
     }
 }
 
-/// From now on this thread runs the driver of `owner`, and its handler.
-pub(crate) fn begin_turn(owner: usize) {
-    let _ = BATCH.try_with(|batch| batch.borrow_mut().turn = owner);
+/// Runs a call of the handler of `owner`: what this thread sends to it meanwhile are answers.
+#[inline]
+pub(crate) fn in_handler_of<R>(owner: usize, call: impl FnOnce() -> R) -> R {
+    let outer = HANDLER.replace(owner);
+    let result = call();
+    HANDLER.set(outer);
+    result
 }
 
-/// The driver sleeps.
-pub(crate) fn end_turn() {
-    begin_turn(0);
-}
-
-/// True if this thread runs the driver of `owner`.
-pub(crate) fn is_turn_of(owner: usize) -> bool {
-    BATCH.try_with(|batch| batch.borrow().turn == owner).unwrap_or(false)
+/// True if this thread is in a call of the handler of `owner`.
+#[inline]
+pub(crate) fn is_in_handler_of(owner: usize) -> bool {
+    HANDLER.get() == owner
 }
 
 /// True if this thread is in no batch. A driver that is polled inside of another's handler

@@ -1,7 +1,5 @@
 //! Closures as a handler: subscribe, don't implement.
 
-use core::future::{Future, ready};
-
 use super::handler::Handler;
 use super::reconnecting::Retry;
 use super::session::Session;
@@ -110,46 +108,31 @@ where
     E: Errors,
     T: Retries,
 {
-    fn on_connecting(&self, request: &Request) -> impl Future<Output = Decision> + Send {
-        ready(self.connecting.call(request))
+    // The closures run when the call is polled, not when it is made: that is where a panic
+    // is contained.
+
+    async fn on_connecting(&self, request: &Request) -> Decision {
+        self.connecting.call(request)
     }
 
-    fn on_connected(&self, session: &Session) -> impl Future<Output = ()> + Send {
+    async fn on_connected(&self, session: &Session) {
         self.connected.call(session);
-        ready(())
     }
 
-    #[inline]
-    fn on_message(
-        &self,
-        session: &Session,
-        message: Message<'_>,
-    ) -> impl Future<Output = ()> + Send {
+    async fn on_message(&self, session: &Session, message: Message<'_>) {
         self.message.call(session, message);
-        ready(())
     }
 
-    fn on_disconnected(
-        &self,
-        session: &Session,
-        reason: &DisconnectReason,
-    ) -> impl Future<Output = ()> + Send {
+    async fn on_disconnected(&self, session: &Session, reason: &DisconnectReason) {
         self.disconnected.call(session, reason);
-        ready(())
     }
 
-    fn on_error(
-        &self,
-        session: Option<&Session>,
-        error: &Error,
-    ) -> impl Future<Output = ()> + Send {
+    async fn on_error(&self, session: Option<&Session>, error: &Error) {
         self.error.call(session, error);
-        ready(())
     }
 
-    fn on_reconnecting(&self, retry: &Retry) -> impl Future<Output = ()> + Send {
+    async fn on_reconnecting(&self, retry: &Retry) {
         self.reconnecting.call(retry);
-        ready(())
     }
 }
 

@@ -3,6 +3,9 @@
 //!
 //! An adapter implements [`Runtime`], [`Listener`] and [`Transport`]; everything else is
 //! here.
+//!
+//! There are two doors. Servers and clients bring their own sockets and call a handler; a
+//! [`MessageStream`] is a WebSocket over a stream that the caller has, and is polled.
 
 mod batch;
 mod callbacks;
@@ -26,6 +29,7 @@ mod secured;
 mod server;
 mod session;
 mod stage;
+mod stream;
 mod wire;
 
 pub use callbacks::{Callbacks, Unset};
@@ -38,3 +42,4 @@ pub use reconnecting::{Failure, Reconnecting, Retry};
 pub use runtime::{Address, Ends, Listener, Runtime, Transport};
 pub use server::{Running, Server, Stopped};
 pub use session::{Metrics, SendWait, Session, State};
+pub use stream::{Carrier, MessageStream, OpenError, StreamError};

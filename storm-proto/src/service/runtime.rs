@@ -46,7 +46,7 @@ pub trait Transport: Send + Unpin + 'static {
     ///
     /// # Errors
     /// As the operating system gives them; the connection ends.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _ = cx;
         Poll::Ready(Ok(()))
     }

@@ -168,7 +168,7 @@ impl<T: Transport> Secured<T> {
 
     /// Sends what TLS itself has to say, as far as that goes at once; not between what the
     /// caller has to be told of, who then comes back for it.
-    fn poll_answers(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn send_answers(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.only_reads || self.sealed.plain > 0 {
             return Ok(());
         }
@@ -241,7 +241,7 @@ impl<T: Transport> Transport for Secured<T> {
         let mut opened = self.open(buffer).map_err(io::Error::from);
         loop {
             // What the last bytes made TLS say, above all an alert.
-            let answered = self.poll_answers(cx);
+            let answered = self.send_answers(cx);
             match opened {
                 Ok(Some(len)) => return Poll::Ready(Ok(len)),
                 Ok(None) => answered?,
@@ -283,8 +283,8 @@ impl<T: Transport> Transport for Secured<T> {
         self.sealed.plain > 0
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.poll_answers(cx))
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.send_answers(cx))
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -329,7 +329,7 @@ impl<T: Transport> Transport for Secured<T> {
 
     fn hang_up(&mut self) {
         // An alert that the reading half has left, once and as far as it goes.
-        let _ = self.poll_answers(&mut Context::from_waker(Waker::noop()));
+        let _ = self.send_answers(&mut Context::from_waker(Waker::noop()));
         self.transport.hang_up();
     }
 }

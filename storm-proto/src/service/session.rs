@@ -403,9 +403,9 @@ impl Shared {
         self.changed(inner);
     }
 
-    /// Names this session as the owner of a batch.
+    /// Names this session as the owner of a batch, and of a handler's call.
     #[inline]
-    fn owner(&self) -> usize {
+    pub(crate) fn owner(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
 
@@ -439,7 +439,7 @@ impl Shared {
         let before = inner.link.sender.queued();
         queue(&mut inner.link)?;
         let after = inner.link.sender.queued();
-        if batch::is_turn_of(self.owner()) {
+        if batch::is_in_handler_of(self.owner()) {
             inner.link.sender.answered(after - before);
         }
         inner.messages_sent += 1;
@@ -482,7 +482,6 @@ impl Shared {
         if inner.dirty || (inner.link.sender.has_output() && !writes_pending) {
             return false;
         }
-        batch::end_turn();
         if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
@@ -497,14 +496,8 @@ impl Shared {
         inner
     }
 
-    /// What this thread sends from now on are answers, until the driver sleeps.
-    pub(crate) fn begin_turn(&self) {
-        batch::begin_turn(self.owner());
-    }
-
     /// Lends room for a batch, until the driver looks again or sleeps.
     pub(crate) fn begin_batch(&self, inner: &mut Inner) {
-        self.begin_turn();
         if inner.link.is_open() && batch::is_free() {
             let room = inner.link.sender.lend(batch::ROOM);
             batch::open(self.owner(), room);

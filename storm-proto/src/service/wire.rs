@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
+use super::batch;
 use super::pool::{self, Scratch};
 use super::runtime::Transport;
 use super::session::{Inner, Shared};
@@ -157,7 +158,7 @@ impl<T: Transport> Wire<T> {
         if self.is_half() {
             return self.poll_call_half(cx, shared, call);
         }
-        match catch(|| call.poll(cx)) {
+        match catch_in(shared, || call.poll(cx)) {
             Some(Poll::Ready(output)) => {
                 self.pause(shared, false);
                 return Poll::Ready(Ok(output));
@@ -293,7 +294,7 @@ impl<T: Transport> Wire<T> {
                 }
             }
             if T::BLOCKS
-                && let Poll::Ready(Err(error)) = self.transport.poll_flush(cx)
+                && let Poll::Ready(Err(error)) = self.transport.poll_answers(cx)
             {
                 self.failed(shared, error);
                 look = self.look(shared, None);
@@ -505,6 +506,12 @@ impl Input {
             scratch.give();
         }
     }
+}
+
+/// Runs a call of a session's handler; `None` if it panics.
+#[inline]
+fn catch_in<R>(shared: &Shared, run: impl FnOnce() -> R) -> Option<R> {
+    batch::in_handler_of(shared.owner(), || catch(run))
 }
 
 /// Runs code of the application; `None` if it panics. What it was doing is dropped, so a

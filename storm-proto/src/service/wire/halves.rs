@@ -10,10 +10,9 @@ use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use super::{Cut, Input, Wire, catch};
+use super::{Cut, Input, Wire, catch_in};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::Receiver;
-use crate::service::batch;
 use crate::service::runtime::Transport;
 use crate::service::session::{Session, Shared};
 
@@ -84,10 +83,7 @@ impl<T: Transport> Wire<T> {
             self.count(shared, &mut shared.lock());
             shared.set_reading(false);
         }
-        shared.begin_turn();
-        let called = catch(|| call.poll(cx));
-        batch::end_turn();
-        match called {
+        match catch_in(shared, || call.poll(cx)) {
             Some(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Some(Poll::Pending) => self.poll_over(cx, shared).map(|()| Err(Cut::Over)),
             None => Poll::Ready(Err(Cut::Panicked)),

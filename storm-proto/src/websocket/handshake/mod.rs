@@ -14,6 +14,7 @@ pub(crate) mod accept_key;
 pub(crate) mod client;
 pub(crate) mod extensions;
 pub(crate) mod head;
+pub(crate) mod parts;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;

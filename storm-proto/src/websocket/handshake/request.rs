@@ -337,6 +337,7 @@ fn check_no_body(headers: &Headers) -> Result<(), Response> {
 pub(crate) struct Answer {
     pub(crate) head: Bytes,
     pub(crate) body: Bytes,
+    pub(crate) status: u16,
     /// What goes with the 101; `None` for an answer that closes.
     pub(crate) accepted: Option<Accept>,
     pub(crate) error: Option<AcceptError>,
@@ -350,7 +351,10 @@ impl Request {
             Decision::Accept(accept) => accept,
         };
         match self.accept(&accept) {
-            Ok(head) => Answer { head, body: Bytes::new(), accepted: Some(accept), error: None },
+            Ok(head) => {
+                let (body, accepted) = (Bytes::new(), Some(accept));
+                Answer { head, body, status: 101, accepted, error: None }
+            }
             Err(AcceptError::NoUpgrade) => Answer::closing(&upgrade_required(), self.method()),
             Err(error) => Answer::failed(error, self.method()),
         }
@@ -361,7 +365,9 @@ impl Answer {
     /// An answer behind which the connection closes.
     pub(crate) fn closing(response: &Response, method: &str) -> Answer {
         match response.encode(method == "HEAD") {
-            Ok((head, body)) => Answer { head, body, accepted: None, error: None },
+            Ok((head, body)) => {
+                Answer { head, body, status: response.status(), accepted: None, error: None }
+            }
             Err(error) => Answer::failed(AcceptError::Header(error), method),
         }
     }
@@ -369,6 +375,6 @@ impl Answer {
     fn failed(error: AcceptError, method: &str) -> Answer {
         let response = Response::refusal(500, "the server could not answer\n");
         let (head, body) = response.encode(method == "HEAD").unwrap_or_default();
-        Answer { head, body, accepted: None, error: Some(error) }
+        Answer { head, body, status: response.status(), accepted: None, error: Some(error) }
     }
 }

@@ -1,0 +1,271 @@
+//! The stream's end of a connection: bytes out, bytes in, time. Every poll goes through here.
+//!
+//! Nothing here knows a rule of the protocol: the [`Connection`] says what is owed.
+
+use core::task::{Context, Poll, ready};
+use std::boxed::Box;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use super::MessageStream;
+use super::carrier::Carrier;
+use super::wakers::Half;
+use crate::connection::link::Step;
+use crate::message::OwnedMessage;
+use crate::service::pool::{self, Scratch};
+use crate::{Connection, Instant};
+
+/// Chunks given to one vectored write.
+const CHUNKS: usize = 16;
+
+/// Reads in a row before others get their turn.
+const READS: u32 = 32;
+
+/// Bytes that were read and not looked at. They keep their room: copying what is left behind
+/// each message would cost more than all else.
+#[derive(Debug)]
+pub(super) struct Input {
+    scratch: Box<Scratch>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    pub(super) fn new(scratch: Box<Scratch>, len: usize) -> Input {
+        Input { scratch, start: 0, end: len }
+    }
+
+    /// Lends the bytes; what `take` leaves is left, and room that is empty goes to the pool.
+    fn take<R>(input: &mut Option<Input>, take: impl FnOnce(&mut &mut [u8]) -> R) -> R {
+        let Some(Input { scratch, start, end }) = input else { return take(&mut &mut [][..]) };
+        let mut bytes = &mut scratch.room()[*start..*end];
+        let taken = take(&mut bytes);
+        *start = *end - bytes.len();
+        if *start == *end
+            && let Some(empty) = input.take()
+        {
+            empty.scratch.give();
+        }
+        taken
+    }
+}
+
+impl<T: Carrier> MessageStream<T> {
+    /// A poll of one half, by the task of `cx`.
+    pub(super) fn turn<R>(
+        &mut self,
+        half: Half,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<R>,
+    ) -> Poll<R> {
+        let waker = self.wakers.enter(half, cx.waker());
+        self.now = T::now();
+        let before = self.mark();
+        self.connection.pause(!self.wakers.is_waiting(Half::Reader));
+        let polled = poll(self, &mut Context::from_waker(&waker));
+        if polled.is_ready() {
+            self.wakers.leave(half);
+        }
+        if self.mark() != before {
+            self.wakers.wake_other(half);
+        }
+        polled
+    }
+
+    /// All that a half may wait for beside what the transport wakes it for.
+    fn mark(&self) -> (bool, bool, bool, usize) {
+        let is_over = self.transport.is_none();
+        (is_over, self.connection.is_open(), self.unflushed, self.connection.queued())
+    }
+
+    /// Waits for a message; `None` once the connection is over. Once a close is under way no
+    /// message comes, and this is what finishes it.
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedMessage>> {
+        for reads in 0..READS {
+            let message = self.take(Connection::next_message);
+            // A caller that was away for long must not take its own silence for the peer's.
+            if reads > 0 {
+                self.judge();
+            }
+            if message.is_some() {
+                return Poll::Ready(message);
+            }
+            if self.poll_output(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            if self.poll_read(cx).is_pending() {
+                ready!(self.poll_time(cx));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Hands what was read to the connection.
+    pub(super) fn take<R>(
+        &mut self,
+        take: impl FnOnce(&mut Connection, &mut &mut [u8], Instant) -> R,
+    ) -> R {
+        let (connection, now) = (&mut self.connection, self.now);
+        Input::take(&mut self.input, |bytes| take(connection, bytes, now))
+    }
+
+    /// Writes, and does what the connection owes. Ready once it is over.
+    pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(transport) = &mut self.transport else { return Poll::Ready(()) };
+            let step = self.connection.step();
+            if let Step::Finished { reset } = step {
+                if reset {
+                    transport.reset();
+                }
+                self.finish();
+                return Poll::Ready(());
+            }
+            let turned = match write(transport, &mut self.connection, cx) {
+                Poll::Ready(Ok(0)) => match step {
+                    _ if self.unflushed => {
+                        transport.poll_flush(cx).map_ok(|()| self.unflushed = false)
+                    }
+                    Step::Shutdown => {
+                        transport.poll_shutdown(cx).map_ok(|()| self.connection.shut_down())
+                    }
+                    _ => return Poll::Pending,
+                },
+                written => {
+                    let n = if let Poll::Ready(Ok(n)) = written { n } else { 0 };
+                    if let Some(spare) = self.connection.written(n, self.now) {
+                        pool::give_spare(spare);
+                    }
+                    self.unflushed |= n > 0;
+                    written.map_ok(|_| ())
+                }
+            };
+            if let Err(error) = ready!(turned) {
+                self.connection.transport_failed(error.into());
+            }
+        }
+    }
+
+    /// True if nothing that was accepted waits on this side.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.connection.queued() == 0 && !self.unflushed
+    }
+
+    /// Reads once, when all that was read before is taken. Ready if something came: bytes,
+    /// the end of the stream, a failure.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the read: a transport that blocks is to wake up for it.
+        self.arm();
+        let Some(transport) = &mut self.transport else { return Poll::Pending };
+        if self.end_of_stream {
+            return Poll::Pending;
+        }
+        let read = if let Some(room) = self.connection.direct() {
+            let read = ready!(read(transport, cx, room));
+            if let Ok(n) = read {
+                self.connection.direct_filled(n);
+            }
+            read
+        } else {
+            let mut scratch = Scratch::take(self.bulk);
+            let read = read(transport, cx, scratch.room());
+            match read {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.bulk = n >= pool::SCRATCH;
+                    self.input = Some(Input::new(scratch, n));
+                }
+                _ => scratch.give(),
+            }
+            ready!(read)
+        };
+        match read {
+            Ok(0) => {
+                self.end_of_stream = true;
+                self.connection.end_of_stream(self.now);
+            }
+            Ok(n) => self.connection.received(n),
+            Err(error) => self.connection.transport_failed(error.into()),
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits for the next deadline, and acts on it.
+    pub(super) fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((at, _)) = self.connection.poll_timeout() else { return Poll::Pending };
+        // The clock decides: a runtime may delay its timers, or round them.
+        while self.now < at {
+            self.arm();
+            let Some(transport) = &mut self.transport else { return Poll::Pending };
+            ready!(transport.poll_timer(cx));
+            self.armed = Instant::NEVER;
+            self.now = T::now();
+        }
+        self.judge();
+        Poll::Ready(())
+    }
+
+    /// Acts on deadlines that have passed; true if there was one.
+    pub(super) fn judge(&mut self) -> bool {
+        let passed = self.connection.poll_timeout().is_some_and(|(at, _)| self.now >= at);
+        if passed {
+            self.connection.handle_timeout(self.now);
+        }
+        passed
+    }
+
+    /// As [`MessageStream::judge`], if nobody reads who looks at what has come before.
+    pub(super) fn judge_alone(&mut self) -> bool {
+        !self.wakers.is_waiting(Half::Reader) && self.judge()
+    }
+
+    /// Armed for the earliest deadline and never moved later: it fires and is asked anew.
+    fn arm(&mut self) {
+        if let (Some((at, _)), Some(transport)) =
+            (self.connection.poll_timeout(), &mut self.transport)
+            && at < self.armed
+        {
+            transport.arm(at);
+            self.armed = at;
+        }
+    }
+
+    /// The connection is over: only the last word is kept.
+    fn finish(&mut self) {
+        self.transport = None;
+        if let Some(input) = self.input.take() {
+            input.scratch.give();
+        }
+        self.reason = Some(Arc::new(self.connection.reason()));
+    }
+}
+
+/// Reads; a stream of the caller's that claims more than there is room for is not believed.
+fn read<T: Carrier>(
+    transport: &mut T,
+    cx: &mut Context<'_>,
+    room: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    transport.poll_read(cx, room).map_ok(|n| n.min(room.len()))
+}
+
+/// Writes some of what waits; 0 if nothing does.
+fn write<T: Carrier>(
+    transport: &mut T,
+    connection: &mut Connection,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); CHUNKS];
+    let mut used = 0;
+    for (slot, chunk) in slices.iter_mut().zip(connection.output()) {
+        *slot = IoSlice::new(chunk);
+        used += 1;
+    }
+    if used == 0 {
+        return Poll::Ready(Ok(0));
+    }
+    match ready!(transport.poll_write(cx, &slices[..used])) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        written => Poll::Ready(written.map(|n| n.min(connection.queued()))),
+    }
+}

@@ -1,0 +1,189 @@
+//! WebSockets over streams of the caller's: over sockets, and with the servers and clients of
+//! this crate at the other end.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use futures_util::{SinkExt, StreamExt};
+use smol::net::{TcpListener, TcpStream};
+use storm_smol::{
+    Accept, CloseCode, Heartbeat, Offer, OpenError, Options, OwnedMessage, Response, Role, Server,
+    StreamError, Uri, WebSocket, WebSocketStream,
+};
+
+fn uri() -> Uri {
+    "ws://server.example/chat".parse().unwrap()
+}
+
+fn payloads() -> Vec<OwnedMessage> {
+    vec![
+        OwnedMessage::text("hello"),
+        OwnedMessage::binary(vec![]),
+        OwnedMessage::binary(vec![7; 1_000_000]),
+        OwnedMessage::text("the last"),
+    ]
+}
+
+async fn echo<S>(mut stream: WebSocketStream<S>) -> WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    while let Some(message) = stream.next().await {
+        stream.send(&message.unwrap()).await.unwrap();
+    }
+    stream
+}
+
+/// Sends each message, waits for its echo, and closes.
+async fn ask<S>(mut stream: WebSocketStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    for message in payloads() {
+        stream.send(&message).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(stream.next().await.unwrap().unwrap(), message);
+    }
+    stream.close().await.unwrap();
+    assert!(stream.reason().unwrap().clean);
+}
+
+/// Shakes hands over both ends of a stream and lets them talk.
+async fn talk<S>(near: S, far: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let serving = smol::spawn(async move {
+        let stream = WebSocketStream::accept(far, Options::default()).await.unwrap();
+        echo(stream).await.reason().unwrap().clean
+    });
+    let offer = Offer::new();
+    ask(WebSocketStream::connect(near, &uri(), &offer, Options::default()).await.unwrap()).await;
+    assert!(serving.await);
+}
+
+async fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (near, listener.accept().await.unwrap().0)
+}
+
+#[test]
+fn two_ends_of_any_stream_talk() {
+    smol::block_on(async {
+        let (near, far) = sockets().await;
+        talk(near, far).await;
+    });
+    #[cfg(unix)]
+    smol::block_on(async {
+        let (near, far) = smol::net::unix::UnixStream::pair().unwrap();
+        talk(near, far).await;
+    });
+}
+
+#[test]
+fn halves_in_two_tasks_carry_everything_both_ways() {
+    const COUNT: usize = 2_000;
+    smol::block_on(async {
+        let (near, far) = sockets().await;
+        let mut tasks = Vec::new();
+        for (stream, role) in [(near, Role::Client), (far, Role::Server)] {
+            let stream = WebSocketStream::from_upgraded(stream, role, Options::default(), b"");
+            let (mut sink, mut stream) = stream.split();
+            let message = |at: usize| OwnedMessage::binary(vec![at as u8; at % 700]);
+            tasks.push(smol::spawn(async move {
+                for at in 0..COUNT {
+                    sink.feed(message(at)).await.unwrap();
+                }
+                sink.flush().await.unwrap();
+            }));
+            tasks.push(smol::spawn(async move {
+                for at in 0..COUNT {
+                    assert_eq!(stream.next().await.unwrap().unwrap(), message(at));
+                }
+            }));
+        }
+        for task in tasks {
+            task.await;
+        }
+    });
+}
+
+#[test]
+fn a_stream_talks_to_a_server_of_this_crate() {
+    smol::block_on(async {
+        let server = Server::bind("127.0.0.1:0").websocket(WebSocket::new());
+        let server = server.on_message(|session, message| session.send(message));
+        let server = server.start().await.unwrap();
+        let uri: Uri = format!("ws://{}/", server.address()).parse().unwrap();
+        let stream = TcpStream::connect(uri.authority()).await.unwrap();
+        let offer = Offer::new();
+        ask(WebSocketStream::connect(stream, &uri, &offer, Options::default()).await.unwrap())
+            .await;
+    });
+}
+
+#[test]
+fn a_client_of_this_crate_talks_to_a_stream() {
+    smol::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/room", listener.local_addr().unwrap());
+        let serving = smol::spawn(async move {
+            let (stream, peer) = listener.accept().await.unwrap();
+            let choose = |request: &storm_smol::Request| match request.path() {
+                "/room" => Accept::new().subprotocol("b").attach(7u32).into(),
+                _ => Response::new(404).into(),
+            };
+            let stream = WebSocketStream::accept_with(stream, Options::default(), choose).await;
+            let stream = stream.unwrap();
+            assert_eq!((stream.subprotocol(), stream.get()), (Some("b"), Some(&7u32)));
+            assert_eq!(stream.get_ref().unwrap().peer_addr().unwrap(), peer);
+            echo(stream).await.reason().unwrap().clone()
+        });
+        let (send, receive) = smol::channel::unbounded();
+        let client = storm_smol::Client::new(url).subprotocol("a").subprotocol("b");
+        let client = client.on_message(move |_, message| drop(send.try_send(message.to_owned())));
+        let session = client.connect().await.unwrap();
+        assert_eq!(session.subprotocol(), Some("b"));
+        for message in payloads() {
+            session.send(&message).unwrap();
+            assert_eq!(receive.recv().await.unwrap(), message);
+        }
+        session.close_with(CloseCode::new(4000).unwrap(), "done").unwrap();
+        assert!(session.closed().await.clean);
+        let reason = serving.await;
+        assert_eq!((reason.clean, reason.code().get()), (true, 4000));
+    });
+}
+
+#[test]
+fn a_refusal_reaches_the_client() {
+    smol::block_on(async {
+        let (near, far) = sockets().await;
+        let refuse = |_: &_| Response::new(403).into();
+        let serving = smol::spawn(WebSocketStream::accept_with(far, Options::default(), refuse));
+        let connected =
+            WebSocketStream::connect(near, &uri(), &Offer::new(), Options::default()).await;
+        assert_eq!(connected.unwrap_err().status(), Some(403));
+        assert!(matches!(serving.await, Err(OpenError::Refused(403))));
+    });
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_given_up() {
+    smol::block_on(async {
+        let (near, mut far) = sockets().await;
+        let mut options = Options::default();
+        options.websocket.heartbeat = Heartbeat::every(Duration::from_millis(10)).missed(2);
+        let mut stream = WebSocketStream::from_upgraded(near, Role::Server, Arc::new(options), b"");
+        let Some(Err(StreamError::Ended(reason))) = stream.next().await else {
+            panic!("no error");
+        };
+        assert_eq!(reason.to_string(), "the heartbeat deadline passed");
+        let mut pings = Vec::new();
+        far.read_to_end(&mut pings).await.unwrap();
+        assert_eq!(pings, b"\x89\x04\0\0\0\x01\x89\x04\0\0\0\x02");
+    });
+}
