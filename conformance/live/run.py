@@ -73,6 +73,8 @@ def wants(patterns, module, name):
 def prepare(modules):
     """Installs what is lacking, and goes on in the environment that has the packages."""
     environment.need_binaries()
+    if "tls" in modules:
+        environment.need_tools("openssl", "curl")
     if {"ws", "browser"} & set(modules):
         environment.need_node_packages()
     if "browser" in modules:

@@ -126,7 +126,8 @@ impl<R: Runtime, H> Client<R, H> {
     }
 
     /// Sets whom a secure address trusts, and what this side shows; the defaults are those of
-    /// [`TlsClient::new`]. To be used with an address of TLS: it does not make another one
+    /// [`TlsClient::new`], which is then made by the first connect: it may read the roots of the
+    /// platform from files, and blocks for it. To be used with an address of TLS: it does not make another one
     /// secure.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: TlsClient) -> Self {

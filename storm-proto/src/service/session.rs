@@ -123,9 +123,9 @@ pub enum State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Bytes given to the transport, framing included.
+    /// Bytes given to the transport, framing included, TLS not.
     pub bytes_sent: u64,
-    /// Bytes taken from the transport, framing included.
+    /// Bytes taken from the transport, framing included, TLS not.
     pub bytes_received: u64,
     /// Messages accepted by a send.
     pub messages_sent: u64,

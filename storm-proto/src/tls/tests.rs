@@ -462,3 +462,12 @@ fn a_second_connection_takes_up_the_first() {
         assert_eq!(pair.server.facts().unwrap().server_name.as_deref(), Some("server.example"));
     }
 }
+
+#[cfg(feature = "tls-webpki-roots")]
+#[test]
+fn roots_that_are_compiled_in_vouch_for_nobody_of_ours() {
+    let identity = identity("server.example");
+    let client = TlsClient::options().roots(TlsRoots::webpki()).build().unwrap();
+    let mut pair = Pair::new(&TlsServer::new(identity).unwrap(), &client);
+    assert_eq!(pair.shake().unwrap_err().0.kind(), TlsErrorKind::Certificate);
+}
