@@ -2,6 +2,7 @@
 //! deadline.
 
 use core::time::Duration;
+use std::boxed::Box;
 use std::string::String;
 use std::sync::Arc;
 #[cfg(feature = "tls")]
@@ -107,7 +108,7 @@ impl<R: Runtime> Connector<R> {
 
     /// What goes below a secure address.
     #[cfg(feature = "tls")]
-    fn machine(&self, uri: &Uri) -> Result<Option<TlsStage>, TlsError> {
+    fn machine(&self, uri: &Uri) -> Result<Option<Box<TlsStage>>, TlsError> {
         if !uri.scheme().is_secure() {
             return Ok(None);
         }
@@ -118,7 +119,8 @@ impl<R: Runtime> Connector<R> {
                 self.tls.get_or_init(|| default)
             }
         };
-        TlsStage::client(tls, uri.host(), uri.scheme().is_websocket()).map(Some)
+        let stage = TlsStage::client(tls, uri.host(), uri.scheme().is_websocket())?;
+        Ok(Some(Box::new(stage)))
     }
 
     /// Connects. What is returned is open and wants to be driven; `number` is its session's.
@@ -128,7 +130,8 @@ impl<R: Runtime> Connector<R> {
         number: u64,
     ) -> Result<Driver<R::Transport, H>, ConnectError> {
         let deadline = R::now() + self.connect_timeout;
-        let connected = self.connect_until(deadline, handler.clone(), number);
+        // Boxed, so that nobody carries around what only a connect needs.
+        let connected = Box::pin(self.connect_until(deadline, handler.clone(), number));
         let connected = before(&self.runtime, deadline, connected).await;
         connected.unwrap_or(Err(ConnectError::Timeout(self.connect_timeout)))
     }
@@ -161,7 +164,7 @@ impl<R: Runtime> Connector<R> {
         }
         #[cfg(feature = "tls")]
         if let Some(machine) = machine {
-            wire = wire.secure(machine);
+            wire = wire.secure(*machine);
             let secured = secure_client(&mut wire, &session).await;
             secured.map_err(|error| error.map_or_else(|| self.late(), ConnectError::of_tls))?;
         }
