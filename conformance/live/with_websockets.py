@@ -6,6 +6,7 @@ import http
 import websockets.asyncio.client
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Close
 
 from checks import PATIENCE, check, expect, expect_between, expect_equal, pattern, wait_until
@@ -153,8 +154,64 @@ async def stopping_server_says_1001(storm):
 
 
 @check()
+async def compression_in_the_librarys_own_terms(storm):
+    """Both ways, at every size, in both modes of the echo."""
+    for mode, context in [("context", True), ("no-context", False)]:
+        with storm.echo("--deflate", mode) as server:
+            async with connect(server, compression="deflate") as client:
+                answer = client.response.headers["Sec-WebSocket-Extensions"]
+                expect("permessage-deflate" in answer, f"answer {answer}")
+                expect(("no_context_takeover" in answer) != context, f"answer {answer}")
+                for size in SIZES:
+                    for message in [pattern(size), "\u00fc" * (size // 2) + "-" * (size % 2)]:
+                        await soon(client.send(message))
+                        echo = await soon(client.recv())
+                        expect_equal(echo, message, f"echo of {size} bytes, {mode}")
+                pieces = ["Gr\u00fc\u00dfe " * 1000, "", "an alle"]
+                await soon(client.send(pieces))
+                expect_equal(await soon(client.recv()), "".join(pieces), "echo of fragments")
+
+
+@check()
+async def compression_in_all_terms(storm):
+    """Every window and context that the library can ask for."""
+    texts = [f"{number} " * number for number in range(60)] * 2
+    terms = [
+        {"server_max_window_bits": bits, "client_max_window_bits": bits,
+         "server_no_context_takeover": server, "client_no_context_takeover": client}
+        for bits in range(9, 16) for server in [False, True] for client in [False, True]
+    ]
+    with storm.echo("--deflate", "context") as server:
+        for each in terms:
+            factory = ClientPerMessageDeflateFactory(**each)
+            async with connect(server, compression=None, extensions=[factory]) as client:
+                agreed = client.protocol.extensions
+                expect_equal([each.name for each in agreed], ["permessage-deflate"], "agreed")
+                for text in texts:
+                    await client.send(text)
+                for text in texts:
+                    expect_equal(await soon(client.recv()), text, f"echo with {each}")
+    return f"{len(terms)} sets of terms"
+
+
+@check()
+async def compressed_bomb_closes_with_1009(storm):
+    """64 MiB in 64 KiB; the server's memory does not notice."""
+    with storm.echo("--deflate") as server:
+        async with connect(server, compression="deflate") as client:
+            await client.send("x")
+            await soon(client.recv())
+            before = server.peak_memory()
+            await soon(client.send(bytes(64 * MIB)))
+            await expect_closed(client, 1009, "answer to a bomb")
+            grown = (server.peak_memory() - before) / MIB
+            expect_between(grown, 0, 12, "MiB that the server grew by")
+            return f"grew by {grown:.1f} MiB"
+
+
+@check()
 async def compression_is_declined(storm):
-    """The library's own offer; Storm does not know the extension yet."""
+    """The library's own offer to an echo that was not told to compress."""
     with storm.echo() as server:
         async with connect(server, compression="deflate") as client:
             offered = client.request.headers["Sec-WebSocket-Extensions"]

@@ -148,6 +148,35 @@ check("stopping_server_says_1001", async (storm) => {
   expectEqual((await stopped).code, 0, "exit status");
 });
 
+check("compression_in_all_terms", async (storm) => {
+  const server = await storm.echo("--deflate", "context");
+  const texts = Array.from({ length: 50 }, (_, number) => `${number} `.repeat(number * number));
+  for (const bits of [9, 11, 15]) {
+    for (const alone of [false, true]) {
+      const terms = {
+        threshold: 0,
+        serverMaxWindowBits: bits,
+        clientMaxWindowBits: bits,
+        serverNoContextTakeover: alone,
+        clientNoContextTakeover: alone,
+      };
+      const client = await Client.connect(server, [], { perMessageDeflate: terms });
+      const answer = (await client.answer).headers["sec-websocket-extensions"];
+      expect(answer.startsWith("permessage-deflate"), `answer ${answer}`);
+      texts.forEach((text) => client.send(text));
+      for (const text of texts) expectEqual(await client.next(), text, `echo with ${answer}`);
+      for (const size of [0, 1, 125, 126, 65_536, MIB]) {
+        client.send(pattern(size));
+        expectEqual(await client.next(), pattern(size), `echo of ${size} bytes`);
+      }
+      client.send("Gr\u00fc".repeat(1000), { fin: false });
+      client.send("\u00dfe", { fin: true });
+      expectEqual(await client.next(), `${"Gr\u00fc".repeat(1000)}\u00dfe`, "echo of fragments");
+      await client.end();
+    }
+  }
+});
+
 check("compression_is_declined", async (storm) => {
   const client = await Client.connect(await storm.echo(), [], { perMessageDeflate: true });
   const { headers } = await client.answer;

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::Runtime;
+use crate::echo::Deflating;
 
 /// Section 9 sends frames of 16 MiB.
 const MAX_MESSAGE: &str = "67108864";
@@ -22,9 +23,13 @@ pub(crate) struct Options {
     runtime: Runtime,
     #[arg(long, value_enum, default_value = "both")]
     role: Roles,
-    /// Which cases: '1.*,6.4.1', with '!' before those to leave out.
-    #[arg(long, default_value = "*,!12.*,!13.*")]
-    cases: String,
+    /// Which cases: '1.*,6.4.1', with '!' before those to leave out. All by default, those
+    /// of compression only with --deflate.
+    #[arg(long)]
+    cases: Option<String>,
+    /// Compresses: sections 12 and 13 then have to pass as well.
+    #[arg(long)]
+    deflate: bool,
     /// Python 3.11 or later, for the environment that the cases run in.
     #[arg(long, default_value = "python3")]
     python: String,
@@ -66,9 +71,12 @@ impl Role {
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
     let python = environment(&options.python)?;
     let mut clean = true;
+    let Options { deflate, .. } = *options;
+    let usual = if deflate { "*" } else { "*,!12.*,!13.*" };
+    let cases = options.cases.as_deref().unwrap_or(usual);
     for runtime in options.runtime.each() {
         for &role in options.role.list() {
-            let run = Run { python: &python, role, runtime, cases: &options.cases };
+            let run = Run { python: &python, role, runtime, cases, deflate };
             clean &= report(&run, &run.results()?);
         }
     }
@@ -123,6 +131,7 @@ struct Run<'a> {
     role: Role,
     runtime: Runtime,
     cases: &'a str,
+    deflate: bool,
 }
 
 impl Run<'_> {
@@ -133,7 +142,8 @@ impl Run<'_> {
         let _ = std::fs::remove_file(&report);
         match self.role {
             Role::Server => {
-                let mut echo = self.storm("echo");
+                // The suite asks for what it wants; a server with contexts can give it all.
+                let mut echo = self.storm("echo", Deflating::Context);
                 echo.args(["--listen", "127.0.0.1:0", "--max-message", MAX_MESSAGE]);
                 let (server, address) = Started::with_address(&mut echo)?;
                 self.driver(&report).args(["--url", &address]).status()?;
@@ -143,7 +153,9 @@ impl Run<'_> {
                 let mut driver = self.driver(&report);
                 let (mut driver, address) =
                     Started::with_address(driver.args(["--listen", "127.0.0.1:0"]))?;
-                checked(self.storm("client").args(["--url", &address]))?;
+                // The suite has cases for those only who promise to do without contexts.
+                let mut client = self.storm("client", Deflating::NoContext);
+                checked(client.args(["--url", &address]))?;
                 driver.0.wait()?;
             }
         }
@@ -151,10 +163,13 @@ impl Run<'_> {
     }
 
     /// A subcommand of this program, on the runtime under test.
-    fn storm(&self, subcommand: &str) -> Command {
+    fn storm(&self, subcommand: &str, deflating: Deflating) -> Command {
         let this = std::env::current_exe().unwrap_or_else(|_| "conformance".into());
         let mut command = Command::new(this);
         command.args([subcommand, "--runtime", &self.runtime.name()]);
+        if self.deflate {
+            command.args(["--deflate", &deflating.name()]);
+        }
         command
     }
 

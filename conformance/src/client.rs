@@ -10,7 +10,7 @@ use storm_proto::Message;
 use storm_proto::service::{Client, ConnectError, Session};
 use storm_proto::tls::TlsClient;
 
-use crate::echo::websocket;
+use crate::echo::{Deflating, websocket};
 use crate::{Job, Runtime, tls};
 
 /// What the cases with the largest messages need.
@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// For wss: take whatever certificate the fuzzing server shows.
     #[arg(long)]
     tls: bool,
+    /// Offers to compress messages of all sizes.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
+    deflate: Option<Deflating>,
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
@@ -46,10 +49,10 @@ impl Job for Options {
             let address = format!("{base}/runCase?case={case}&agent={agent}");
             let echo = |session: &Session, message: Message<'_>| session.send(message);
             // A case may refuse the handshake; the report says what it makes of that.
-            let _ = run_to_end(adapter, &address, tls.as_ref(), echo);
+            let _ = run_to_end(adapter, &address, tls.as_ref(), self.deflate, echo);
         }
         let address = format!("{base}/updateReports?agent={agent}");
-        run_to_end(adapter, &address, tls.as_ref(), |_, _| {}).map_err(io::Error::other)
+        run_to_end(adapter, &address, tls.as_ref(), None, |_, _| {}).map_err(io::Error::other)
     }
 }
 
@@ -61,7 +64,8 @@ fn case_count<A: Adapter>(adapter: &A, base: &str, tls: Option<&TlsClient>) -> i
         let text = message.as_text().unwrap_or_default();
         received.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
     };
-    run_to_end(adapter, &format!("{base}/getCaseCount"), tls, take).map_err(io::Error::other)?;
+    let address = format!("{base}/getCaseCount");
+    run_to_end(adapter, &address, tls, None, take).map_err(io::Error::other)?;
     let count = count.lock().unwrap_or_else(PoisonError::into_inner);
     count.trim().parse().map_err(io::Error::other)
 }
@@ -71,10 +75,11 @@ fn run_to_end<A: Adapter, R: 'static>(
     adapter: &A,
     address: &str,
     tls: Option<&TlsClient>,
+    deflate: Option<Deflating>,
     on_message: impl Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
 ) -> Result<(), ConnectError> {
     let client = Client::<A::Runtime>::new(address).runtime(adapter.runtime());
-    let client = client.websocket(websocket(Some(MAX_MESSAGE))).on_message(on_message);
+    let client = client.websocket(websocket(Some(MAX_MESSAGE), deflate)).on_message(on_message);
     let client = match tls {
         Some(tls) => client.tls(tls.clone()),
         None => client,

@@ -9,6 +9,7 @@ use conformance::adapter::Adapter;
 use storm_proto::WebSocket;
 use storm_proto::framing::{Delimiter, LengthPrefix};
 use storm_proto::service::Server;
+use storm_proto::websocket::Deflate;
 use tokio::sync::Notify;
 
 use crate::{Job, Runtime, tls};
@@ -33,6 +34,30 @@ pub(crate) struct Options {
     max_message: Option<usize>,
     #[command(flatten)]
     tls: tls::ServerOptions,
+    /// Compresses messages of all sizes, if the client offers it.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
+    deflate: Option<Deflating>,
+}
+
+/// How messages are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deflating {
+    /// Each by itself
+    NoContext,
+    /// Each in the context of those before, unless the other side wants none
+    Context,
+}
+
+impl Deflating {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn settings(self) -> Deflate {
+        let alone = self == Deflating::NoContext;
+        let deflate = Deflate::new().threshold(0);
+        deflate.server_no_context_takeover(alone).client_no_context_takeover(alone)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,7 +99,7 @@ impl Job for Options {
     fn run<A: Adapter>(&self, adapter: &A, _: &str) -> io::Result<()> {
         let server = Server::<A::Runtime>::bind(&self.listen).runtime(adapter.runtime());
         let server = match self.protocol {
-            Protocol::Ws => server.websocket(websocket(self.max_message)),
+            Protocol::Ws => server.websocket(websocket(self.max_message, self.deflate)),
             Protocol::Tcp => server,
             Protocol::Lines => server.framed(match self.max_message {
                 Some(bytes) => Delimiter::lines().limit(bytes),
@@ -100,10 +125,14 @@ impl Job for Options {
     }
 }
 
-pub(crate) fn websocket(max_message: Option<usize>) -> WebSocket {
-    match max_message {
-        Some(bytes) => WebSocket::new().max_message(bytes).max_frame(bytes),
-        None => WebSocket::new(),
+pub(crate) fn websocket(max_message: Option<usize>, deflate: Option<Deflating>) -> WebSocket {
+    let mut websocket = WebSocket::new();
+    if let Some(bytes) = max_message {
+        websocket = websocket.max_message(bytes).max_frame(bytes);
+    }
+    match deflate {
+        Some(deflating) => websocket.deflate(deflating.settings()),
+        None => websocket,
     }
 }
 

@@ -56,6 +56,7 @@ macro_rules! all_scenarios {
                 a_server_that_vanishes_is_lost,
                 a_dropped_connect_closes_the_socket,
                 a_client_and_a_server_of_this_runtime_echo,
+                a_client_and_a_server_of_this_runtime_compress,
                 a_plain_client_talks_lines,
             }
             load {

@@ -124,6 +124,8 @@ pub enum ProtocolError {
     InterleavedMessage,
     /// A text message that is not UTF-8 (section 8.1).
     InvalidUtf8,
+    /// A compressed message that cannot be inflated (RFC 7692 section 7.2.2).
+    InvalidDeflate,
     /// A Close frame with a body of one byte (section 5.5.1).
     TruncatedClose,
     /// A Close frame with a code that may not be sent (section 7.4).
@@ -141,9 +143,9 @@ impl ProtocolError {
                 CloseCode::TOO_BIG
             }
             ProtocolError::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
-            ProtocolError::InvalidUtf8 | ProtocolError::InvalidCloseReason => {
-                CloseCode::INVALID_DATA
-            }
+            ProtocolError::InvalidUtf8
+            | ProtocolError::InvalidDeflate
+            | ProtocolError::InvalidCloseReason => CloseCode::INVALID_DATA,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -174,6 +176,7 @@ impl fmt::Display for ProtocolError {
             ProtocolError::UnexpectedContinuation => f.write_str("nothing to continue"),
             ProtocolError::InterleavedMessage => f.write_str("the last message is not finished"),
             ProtocolError::InvalidUtf8 => f.write_str("text is not utf-8"),
+            ProtocolError::InvalidDeflate => f.write_str("a compressed message is corrupt"),
             ProtocolError::TruncatedClose => f.write_str("a close body has one byte"),
             ProtocolError::InvalidCloseCode(code) => write!(f, "close code {code} is not allowed"),
             ProtocolError::InvalidCloseReason => f.write_str("a close reason is not utf-8"),
@@ -337,6 +340,7 @@ mod tests {
         let peer = |error| Error::Peer(error).close_code().map(CloseCode::get);
         assert_eq!(peer(ProtocolError::ReservedBits), Some(1002));
         assert_eq!(peer(ProtocolError::InvalidUtf8), Some(1007));
+        assert_eq!(peer(ProtocolError::InvalidDeflate), Some(1007));
         assert_eq!(peer(ProtocolError::InvalidCloseReason), Some(1007));
         assert_eq!(peer(ProtocolError::FrameTooLarge { len: 9, limit: 8 }), Some(1009));
         assert_eq!(peer(ProtocolError::MessageTooLarge { limit: 8 }), Some(1009));

@@ -17,6 +17,9 @@ pub use crate::service::{
 pub use crate::tls::{
     self, TlsClient, TlsError, TlsErrorKind, TlsFacts, TlsIdentity, TlsRoots, TlsServer, TlsVersion,
 };
+#[cfg(feature = "deflate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+pub use crate::websocket::Deflate;
 pub use crate::websocket::frame::close::CloseFrame;
 pub use crate::websocket::frame::close_code::CloseCode;
 pub use crate::websocket::handshake::{Accept, Decision, HeadLimits, Offer, Request, Response};

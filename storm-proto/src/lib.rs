@@ -62,6 +62,11 @@
 //! assert_eq!(server.output().next(), Some(&b"\x89\x04\0\0\0\x01"[..]));
 //! ```
 //!
+//! # Features
+//!
+//! `deflate`, off by default: compression of WebSocket messages (RFC 7692), to be asked for
+//! with `WebSocket::deflate`.
+//!
 //! # Without std
 //!
 //! Without the default feature `std` the crate needs `alloc` only, and has everything but

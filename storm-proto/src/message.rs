@@ -31,42 +31,75 @@ pub struct Message<'a> {
     /// The same bytes as text, where that was known for free.
     text: Option<&'a str>,
     backing: Option<&'a Bytes>,
-    kind: Kind,
+    form: Form,
+}
+
+/// Kind, and whether it is to be sent as it is: in one byte, which costs no second store
+/// where messages are received.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Binary,
+    UncompressedText,
+    UncompressedBinary,
 }
 
 impl<'a> Message<'a> {
     /// A text message.
     #[must_use]
     pub const fn text(text: &'a str) -> Message<'a> {
-        Message { bytes: text.as_bytes(), text: Some(text), backing: None, kind: Kind::Text }
+        Message { text: Some(text), ..Message::new(Kind::Text, text.as_bytes()) }
     }
 
     /// A binary message.
     #[must_use]
     pub const fn binary(bytes: &'a [u8]) -> Message<'a> {
-        Message { bytes, text: None, backing: None, kind: Kind::Binary }
+        Message::new(Kind::Binary, bytes)
     }
 
     /// A message whose bytes stand in `backing`. The caller vouches that text is UTF-8.
     pub(crate) fn backed(kind: Kind, backing: &'a Bytes) -> Message<'a> {
-        Message { bytes: backing, text: None, backing: Some(backing), kind }
+        Message { backing: Some(backing), ..Message::new(kind, backing) }
     }
 
     /// Text whose bytes were checked piece by piece.
     pub(crate) const fn checked_text(bytes: &'a [u8]) -> Message<'a> {
-        Message { bytes, text: None, backing: None, kind: Kind::Text }
+        Message::new(Kind::Text, bytes)
+    }
+
+    const fn new(kind: Kind, bytes: &'a [u8]) -> Message<'a> {
+        let form = match kind {
+            Kind::Text => Form::Text,
+            Kind::Binary => Form::Binary,
+        };
+        Message { bytes, text: None, backing: None, form }
+    }
+
+    /// The message, to be sent plain also where compression was agreed on: a secret beside
+    /// what others can choose, or what is compressed already. An owned copy does not keep
+    /// the wish.
+    #[must_use]
+    pub const fn uncompressed(mut self) -> Message<'a> {
+        self.form = match self.kind() {
+            Kind::Text => Form::UncompressedText,
+            Kind::Binary => Form::UncompressedBinary,
+        };
+        self
     }
 
     /// Text or binary.
     #[must_use]
     pub const fn kind(&self) -> Kind {
-        self.kind
+        match self.form {
+            Form::Text | Form::UncompressedText => Kind::Text,
+            Form::Binary | Form::UncompressedBinary => Kind::Binary,
+        }
     }
 
     /// True for text.
     #[must_use]
     pub const fn is_text(&self) -> bool {
-        matches!(self.kind, Kind::Text)
+        matches!(self.kind(), Kind::Text)
     }
 
     /// The payload.
@@ -81,7 +114,7 @@ impl<'a> Message<'a> {
     /// checked piece by piece and is looked through once more here.
     #[must_use]
     pub fn as_text(&self) -> Option<&'a str> {
-        match (self.text, self.kind) {
+        match (self.text, self.kind()) {
             (Some(text), _) => Some(text),
             (None, Kind::Text) => simdutf8::basic::from_utf8(self.bytes).ok(),
             (None, Kind::Binary) => None,
@@ -119,11 +152,15 @@ impl<'a> Message<'a> {
             Some(backing) => backing.clone(),
             None => Bytes::copy_from_slice(self.bytes),
         };
-        OwnedMessage { kind: self.kind, bytes }
+        OwnedMessage { kind: self.kind(), bytes }
     }
 
     pub(crate) fn backing(&self) -> Option<&'a Bytes> {
         self.backing
+    }
+
+    pub(crate) const fn is_uncompressed(&self) -> bool {
+        matches!(self.form, Form::UncompressedText | Form::UncompressedBinary)
     }
 }
 
@@ -172,7 +209,7 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
 /// Kind and payload: two messages are equal if a peer could not tell them apart.
 impl PartialEq for Message<'_> {
     fn eq(&self, other: &Message<'_>) -> bool {
-        self.kind == other.kind && self.bytes == other.bytes
+        self.kind() == other.kind() && self.bytes == other.bytes
     }
 }
 
@@ -184,7 +221,7 @@ impl fmt::Debug for Message<'_> {
         const SHOWN: usize = 64;
         let start = &self.bytes[..self.bytes.len().min(SHOWN)];
         let dots = if self.bytes.len() > SHOWN { ".." } else { "" };
-        write!(f, "{:?}({} B, \"{}\"{dots})", self.kind, self.bytes.len(), start.escape_ascii())
+        write!(f, "{:?}({} B, \"{}\"{dots})", self.kind(), self.bytes.len(), start.escape_ascii())
     }
 }
 

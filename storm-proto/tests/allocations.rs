@@ -32,6 +32,7 @@ fn allocations(run: impl FnOnce()) -> usize {
 
 #[test]
 fn memory_is_owned_by_those_who_use_it() {
+    let_the_harness_finish();
     an_idle_connection_owns_nothing_beyond_its_fixed_state();
     an_established_echo_allocates_nothing_per_message();
     a_framed_echo_allocates_nothing_per_message();
@@ -39,6 +40,17 @@ fn memory_is_owned_by_those_who_use_it() {
     an_announced_length_costs_nothing();
     a_large_message_costs_a_fixed_few_allocations();
     an_idle_stream_owns_no_buffer_and_a_message_is_one_allocation();
+    #[cfg(feature = "deflate")]
+    deflate::a_connection_keeps_what_its_terms_oblige_it_to();
+}
+
+/// The thread that started this one still notes down that it did, and allocates for that.
+fn let_the_harness_finish() {
+    let mut quiet = 0;
+    while quiet < 10_000 {
+        let noted = allocations(std::thread::yield_now) > 0;
+        quiet = if noted { 0 } else { quiet + 1 };
+    }
 }
 
 fn an_idle_connection_owns_nothing_beyond_its_fixed_state() {
@@ -257,4 +269,75 @@ fn an_idle_stream_owns_no_buffer_and_a_message_is_one_allocation() {
     assert_eq!(change.bytes_allocated, change.bytes_deallocated, "an idle one");
     println!("{} allocations for 1,000 messages", change.allocations);
     assert!(change.allocations <= 1_010);
+}
+
+#[cfg(feature = "deflate")]
+mod deflate {
+    use storm_proto::websocket::handshake::{HeadLimits, ServerHandshake};
+    use storm_proto::websocket::{Agreed, Deflate};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+
+    fn agreed(settings: &Deflate) -> Agreed {
+        let request = ServerHandshake::new(HeadLimits::new()).receive(&mut &REQUEST[..]);
+        request.unwrap().unwrap().deflate(settings).unwrap()
+    }
+
+    /// Bytes that a server's halves keep between messages: to send, and to receive.
+    fn kept(settings: &Deflate) -> (usize, usize) {
+        let agreed = agreed(settings);
+        let mut client = Sender::websocket_client(Random::from_seed(3), WaterMarks::default());
+        let mut server = Sender::websocket_server(WaterMarks::default());
+        let mut receiver = Receiver::websocket(Role::Server, Limits::new());
+        client.deflate(&agreed);
+        server.deflate(&agreed);
+        receiver.deflate(&agreed);
+        let text = (0..20_000u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect::<Vec<_>>();
+        let mut wire = Outbox::new();
+        client.send(&text).unwrap();
+        client.take(&mut wire);
+        let mut bytes = wire.chunks().collect::<Vec<_>>().concat();
+        drop(wire);
+
+        let region = Region::new(ALLOCATOR);
+        let held = || region.change().bytes_allocated - region.change().bytes_deallocated;
+        server.send(&text).unwrap();
+        let mut wire = Outbox::new();
+        server.take(&mut wire);
+        drop(wire);
+        let to_send = held();
+        assert!(receiver.next(&mut &mut bytes[..]).is_some());
+        assert!(receiver.next(&mut &mut [][..]).is_none());
+        let to_receive = held() - to_send;
+        let before = region.change().bytes_deallocated;
+        server.end();
+        let given_back = region.change().bytes_deallocated - before;
+        let takeover = !agreed.server_no_context_takeover();
+        assert!(!takeover || given_back >= to_send, "one that is over keeps nothing to send");
+        (to_send, to_receive)
+    }
+
+    pub(super) fn a_connection_keeps_what_its_terms_oblige_it_to() {
+        let settings = Deflate::new().threshold(0);
+        // The pool of the thread has what it needs from here on.
+        for bits in 9..=15 {
+            kept(&settings.server_max_window_bits(bits));
+            assert_eq!(kept(&settings.server_max_window_bits(bits)), (0, 0), "without context");
+        }
+        let context = settings.server_no_context_takeover(false).client_no_context_takeover(false);
+        let mut documented = Vec::new();
+        for bits in [15, 12, 9] {
+            let settings = context.server_max_window_bits(bits).client_max_window_bits(bits);
+            let (to_send, to_receive) = kept(&settings);
+            println!("{bits} bits: {to_send} bytes to send, {to_receive} to receive");
+            assert_eq!(to_receive, 1 << bits);
+            documented.push(to_send.div_ceil(1 << 10));
+        }
+        assert_eq!(documented, [288, 176, 162], "KiB, as the documentation says");
+    }
 }

@@ -106,13 +106,10 @@ fn every_test_that_is_named_exists() {
 fn every_test_that_is_named_after_a_requirement_is_in_the_table() {
     let table = table();
     let rows = rows(&table);
-    let directory = root().join("tests/rfc6455");
     let mut count = 0;
-    for entry in fs::read_dir(&directory).expect("the directory of the tests") {
-        let path = entry.expect("an entry").path();
-        let file = path.file_name().and_then(|name| name.to_str()).expect("a name");
-        for name in tests_in(&read(&path)) {
-            let full = format!("tests/rfc6455/{file}::{name}");
+    for path in ["tests/rfc6455", "tests/rfc7692"].into_iter().flat_map(files) {
+        for name in tests_in(&read(&root().join(&path))) {
+            let full = format!("{path}::{name}");
             let owner = rows.iter().find(|row| {
                 let id = row.id.to_lowercase().replace(['.', '-'], "_");
                 name.strip_prefix(&id[..]).is_some_and(|claim| claim.starts_with('_'))
@@ -122,5 +119,12 @@ fn every_test_that_is_named_after_a_requirement_is_in_the_table() {
             count += 1;
         }
     }
-    assert!(count > 150, "{count} tests were found");
+    assert!(count > 200, "{count} tests were found");
+}
+
+/// The paths of the files in a directory.
+fn files(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(directory)).expect("the directory of the tests");
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().expect("a name");
+    entries.map(|entry| format!("{directory}/{}", name(entry.expect("an entry")))).collect()
 }

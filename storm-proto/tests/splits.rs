@@ -212,17 +212,176 @@ fn scripts() -> Vec<Script> {
     ]
 }
 
+/// Exchanges of compressed messages.
+#[cfg(feature = "deflate")]
+mod deflate {
+    use storm_proto::Sender;
+    use storm_proto::websocket::Deflate;
+
+    use super::*;
+
+    const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
+
+    fn tight_with(deflate: Deflate) -> Options {
+        let mut options = quiet();
+        options.websocket = options.websocket.max_message(60_000).deflate(deflate);
+        options
+    }
+
+    fn context() -> Deflate {
+        let deflate = Deflate::new().threshold(0).server_max_window_bits(10);
+        deflate.server_no_context_takeover(false).client_no_context_takeover(false)
+    }
+
+    fn request() -> Vec<u8> {
+        let text = std::str::from_utf8(REQUEST).unwrap().trim_end();
+        format!("{text}\r\n{OFFER}\r\n\r\n").into_bytes()
+    }
+
+    fn server_of(deflate: Deflate) -> Connection {
+        let mut end = End::new(Connection::server(tight_with(deflate), NOW));
+        end.receive(&request(), NOW);
+        let answer = String::from_utf8(end.take_output(NOW)).unwrap();
+        assert!(answer.contains("permessage-deflate"), "{answer}");
+        end.connection
+    }
+
+    fn with_context() -> Connection {
+        server_of(context())
+    }
+
+    fn without_context() -> Connection {
+        server_of(Deflate::new().threshold(0))
+    }
+
+    fn client() -> Connection {
+        websocket_client(tight_with(context()), NOW)
+    }
+
+    /// What a server answers to [`client`].
+    fn acceptance() -> Vec<u8> {
+        let mut end = End::new(Connection::server(tight_with(context()), NOW));
+        end.receive(&End::new(client()).take_output(NOW), NOW);
+        end.take_output(NOW)
+    }
+
+    /// Payloads as a compressor with context makes them.
+    fn payloads(messages: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut end = End::new(with_context());
+        let send = |message: &&[u8]| {
+            let sender: &mut Sender = end.connection.sender();
+            sender.send(*message).unwrap();
+            let frame = end.take_output(NOW);
+            assert_eq!(frame[0], 0xC2);
+            frame[if frame[1] < 126 { 2 } else { 4 }..].to_vec()
+        };
+        messages.iter().map(send).collect()
+    }
+
+    pub(super) fn scripts() -> Vec<Script> {
+        let long = "κόσμε, and so on; ".repeat(500);
+        let mixed: String = (0..3000u32).map(|n| format!("{}:{},", n % 7, n * n / 32)).collect();
+        let made =
+            payloads(&[b"Hello", b"Hello", b"", long.as_bytes(), mixed.as_bytes(), &[0; 60_001]]);
+        let [hello, again, empty, long, mixed, over] = &made[..] else { panic!() };
+        let cut = hello.len() / 2;
+        let frames = [
+            masked(0xC1, hello),
+            masked(0x41, &again[..1]),
+            masked(0x89, b"!"),
+            masked(0x80, &again[1..]),
+            masked(0xC2, empty),
+            masked(0x81, b"plain"),
+            masked(0x41, &long[..9]),
+            masked(0x00, b""),
+            masked(0x80, &long[9..]),
+            masked(0x88, b"\x03\xe8"),
+        ]
+        .concat();
+        let late = masked(0x81, b"late");
+        let invalid = payloads(&[b"fine so far \xed\xa0\x80 and on"]).remove(0);
+        let mut corrupt = mixed.clone();
+        corrupt[1000] ^= 0x55;
+        let final_block = b"\xf3\x48\xcd\xc9\xc9\x07\x00";
+        let unmasked_hello = unmasked(0xC1, hello);
+        let script = |name, make: fn() -> Connection, bytes: &[&[u8]]| Script {
+            name,
+            make,
+            bytes: bytes.concat(),
+        };
+        vec![
+            script("deflate: with context", with_context, &[&frames]),
+            script(
+                "deflate: without",
+                without_context,
+                &[&masked(0xC1, hello), &masked(0xC1, hello)],
+            ),
+            script(
+                "deflate: no context to refer to",
+                without_context,
+                &[&masked(0xC1, hello), &masked(0xC1, again), &late],
+            ),
+            script(
+                "deflate: large",
+                without_context,
+                &[&masked(0xC2, mixed), &masked(0x81, b"next")],
+            ),
+            script("deflate: over the limit", with_context, &[&masked(0xC2, over), &late]),
+            script("deflate: invalid text", with_context, &[&masked(0xC1, &invalid), &late]),
+            script("deflate: corrupt", with_context, &[&masked(0xC2, &corrupt), &late]),
+            script(
+                "deflate: ends in a block",
+                with_context,
+                &[&masked(0xC1, &hello[..cut]), &late],
+            ),
+            script(
+                "deflate: final blocks",
+                with_context,
+                &[
+                    &masked(0xC1, &[&final_block[..], &[0]].concat()),
+                    &masked(0xC1, &final_block.repeat(3)),
+                    &masked(0xC1, again),
+                ],
+            ),
+            script(
+                "deflate: a marked continuation",
+                with_context,
+                &[&masked(0x41, hello), &masked(0xC0, b"x")],
+            ),
+            script("deflate: a marked ping", with_context, &[&masked(0xC9, b"x")]),
+            script(
+                "deflate: as a client",
+                client,
+                &[
+                    &acceptance(),
+                    &unmasked_hello,
+                    &unmasked(0xC1, again),
+                    &unmasked(0x88, b"\x03\xe8"),
+                ],
+            ),
+        ]
+    }
+}
+
 #[test]
 fn every_exchange_is_the_same_for_every_cut() {
-    let scripts = scripts();
+    let scripts = all_scripts();
     let played: usize = scripts.iter().map(splits_agree).sum();
     println!("{} scripts, played {played} ways", scripts.len());
     assert!(played > 60_000);
 }
 
+fn all_scripts() -> Vec<Script> {
+    #[allow(unused_mut, reason = "without deflate that is all")]
+    let mut all = scripts();
+    #[cfg(feature = "deflate")]
+    all.extend(deflate::scripts());
+    all
+}
+
 #[test]
 fn the_scripts_reach_what_they_are_named_for() {
-    for script in scripts() {
+    for script in all_scripts() {
         let outcome = play(&script, &[]);
         let faulty = outcome.reason.error.is_some();
         let answered = !outcome.output.is_empty() || !outcome.messages.is_empty();

@@ -4,13 +4,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use async_io::Timer;
-use futures_lite::Stream as _;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use storm_proto::Instant;
 use storm_proto::service::{Carrier, MessageStream, Runtime, Transport};
 
 use crate::runtime::Smol;
+use crate::timer::Timer;
 
 /// A WebSocket over any stream of `futures-io`, such as one with TLS or one that a web
 /// framework has upgraded; see [`MessageStream`].
@@ -54,8 +53,7 @@ pub type WebSocketStream<S> = MessageStream<Carried<S>>;
 #[derive(Debug)]
 pub struct Carried<S> {
     stream: S,
-    /// Made when the first deadline is set.
-    timer: Option<Timer>,
+    timer: Timer,
 }
 
 impl<S> Transport for Carried<S>
@@ -80,18 +78,11 @@ where
     }
 
     fn arm(&mut self, at: Instant) {
-        let at = storm_socket::to_std(at);
-        match &mut self.timer {
-            Some(timer) => timer.set_at(at),
-            None => self.timer = Some(Timer::at(at)),
-        }
+        self.timer.arm(at);
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.timer {
-            Some(timer) => Pin::new(timer).poll_next(cx).map(|_| ()),
-            None => Poll::Pending,
-        }
+        self.timer.poll(cx)
     }
 
     /// Of the stream nothing is known that could be reset: its peer sees the end.
@@ -105,7 +96,7 @@ where
     type Stream = S;
 
     fn carry(stream: S) -> Carried<S> {
-        Carried { stream, timer: None }
+        Carried { stream, timer: Timer::default() }
     }
 
     fn stream(&self) -> &S {

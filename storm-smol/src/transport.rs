@@ -6,10 +6,11 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
-use async_io::{Async, Timer};
-use futures_lite::Stream as _;
+use async_io::Async;
 use storm_proto::Instant;
 use storm_proto::service::Transport as TransportApi;
+
+use crate::timer::Timer;
 
 /// A connected stream.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Transport {
     /// The last read did not fill its buffer: there is nothing to read before the stream
     /// says so, and asking for that first saves a call that would only say no.
     drained: bool,
-    timer: Option<Timer>,
+    timer: Timer,
 }
 
 #[derive(Debug)]
@@ -30,14 +31,14 @@ enum Stream {
 
 impl From<Async<TcpStream>> for Transport {
     fn from(stream: Async<TcpStream>) -> Transport {
-        Transport { stream: Stream::Tcp(stream), drained: true, timer: None }
+        Transport { stream: Stream::Tcp(stream), drained: true, timer: Timer::default() }
     }
 }
 
 #[cfg(unix)]
 impl From<Async<UnixStream>> for Transport {
     fn from(stream: Async<UnixStream>) -> Transport {
-        Transport { stream: Stream::Unix(stream), drained: true, timer: None }
+        Transport { stream: Stream::Unix(stream), drained: true, timer: Timer::default() }
     }
 }
 
@@ -119,18 +120,11 @@ impl TransportApi for Transport {
     }
 
     fn arm(&mut self, at: Instant) {
-        let at = storm_socket::to_std(at);
-        match &mut self.timer {
-            Some(timer) => timer.set_at(at),
-            None => self.timer = Some(Timer::at(at)),
-        }
+        self.timer.arm(at);
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.timer {
-            Some(timer) => std::pin::Pin::new(timer).poll_next(cx).map(|_| ()),
-            None => Poll::Pending,
-        }
+        self.timer.poll(cx)
     }
 
     fn reset(&mut self) {

@@ -5,12 +5,14 @@
 //! runtime. Nothing here waits.
 #![forbid(unsafe_code)]
 
+mod bind;
 mod clock;
 mod listen;
 mod options;
 #[cfg(unix)]
 mod unix;
 
+pub use bind::{Bound, bind};
 pub use clock::{now, to_std};
 pub use listen::{listen, stop_accept};
 pub use options::{apply, reset_on_close};

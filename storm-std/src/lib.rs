@@ -20,6 +20,7 @@ mod client;
 mod runtime;
 mod server;
 mod stream;
+mod timer;
 mod transport;
 
 pub use runtime::Std;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use storm_proto::service::{
     Address, Ends, ListenOptions, Listener as ListenerApi, SocketOptions, park,
 };
+use storm_socket::Bound;
 
 use crate::transport::Transport;
 
@@ -35,18 +36,11 @@ enum Socket {
 impl Listener {
     /// Listens at an address.
     pub(crate) fn bind(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
-        let (socket, address) = match address {
-            Address::Ip(address) => {
-                let listener = storm_socket::listen(*address, options)?;
-                let address = listener.local_addr()?.into();
-                (Socket::Tcp(Arc::new(listener)), address)
-            }
+        let (bound, address) = storm_socket::bind(address, options)?;
+        let socket = match bound {
+            Bound::Tcp(listener) => Socket::Tcp(Arc::new(listener)),
             #[cfg(unix)]
-            Address::Unix(Some(path)) => {
-                let (listener, file) = storm_socket::listen_unix(path.as_ref().as_ref())?;
-                (Socket::Unix { _file: file, listener: Arc::new(listener) }, address.clone())
-            }
-            _ => return Err(io::ErrorKind::Unsupported.into()),
+            Bound::Unix(listener, _file) => Socket::Unix { _file, listener: Arc::new(listener) },
         };
         Ok(Listener { socket, address, options: options.socket.clone() })
     }

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use storm_proto::Instant;
 use storm_proto::service::{Carrier, MessageStream, Transport};
 
-use crate::runtime::{block_on, poll_until};
+use crate::runtime::block_on;
+use crate::timer::Timer;
 use crate::{
     Decision, DisconnectReason, Message, Offer, OpenError, Options, OwnedMessage, Request, Role,
     StreamError, Uri,
@@ -133,7 +134,7 @@ impl<S: Read + Write + Unpin + Send + 'static> Iterator for WebSocketStream<S> {
 #[derive(Debug)]
 pub struct Carried<S> {
     stream: S,
-    timer: Option<Instant>,
+    timer: Timer,
     /// Our direction has ended. Nothing is known of the stream that could end one direction
     /// only, so the other is over with it.
     ended: bool,
@@ -164,11 +165,11 @@ impl<S: Read + Write + Unpin + Send + 'static> Transport for Carried<S> {
     }
 
     fn arm(&mut self, at: Instant) {
-        self.timer = Some(at);
+        self.timer.arm(at);
     }
 
-    fn poll_timer(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        self.timer.map_or(Poll::Pending, poll_until)
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.poll(cx)
     }
 
     /// Of the stream nothing is known that could be reset: its peer sees the end.
@@ -179,7 +180,7 @@ impl<S: Read + Write + Unpin + Send + 'static> Carrier for Carried<S> {
     type Stream = S;
 
     fn carry(stream: S) -> Carried<S> {
-        Carried { stream, timer: None, ended: false }
+        Carried { stream, timer: Timer::default(), ended: false }
     }
 
     fn stream(&self) -> &S {

@@ -12,8 +12,9 @@ use std::time::Duration;
 use storm_proto::Instant;
 use storm_proto::service::Transport as TransportApi;
 
-use crate::runtime::{block_on, poll_until, spawn};
+use crate::runtime::{block_on, spawn};
 use crate::stream::poll;
+use crate::timer::Timer;
 
 /// How long a read or a write blocks before the deadlines are looked at: a peer that reads
 /// nothing, or says nothing during the handshake, is noticed so much later than it could be.
@@ -26,7 +27,7 @@ const WRITER_STACK: usize = 128 << 10;
 #[derive(Debug)]
 pub struct Transport {
     stream: Arc<Stream>,
-    timer: Option<Instant>,
+    timer: Timer,
 }
 
 #[derive(Debug)]
@@ -40,14 +41,14 @@ impl Transport {
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Transport> {
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(TICK))?;
-        Ok(Transport { stream: Arc::new(Stream::Tcp(stream)), timer: None })
+        Ok(Transport { stream: Arc::new(Stream::Tcp(stream)), timer: Timer::default() })
     }
 
     #[cfg(unix)]
     pub(crate) fn unix(stream: UnixStream) -> io::Result<Transport> {
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(TICK))?;
-        Ok(Transport { stream: Arc::new(Stream::Unix(stream)), timer: None })
+        Ok(Transport { stream: Arc::new(Stream::Unix(stream)), timer: Timer::default() })
     }
 }
 
@@ -106,11 +107,11 @@ impl TransportApi for Transport {
     }
 
     fn arm(&mut self, at: Instant) {
-        self.timer = Some(at);
+        self.timer.arm(at);
     }
 
-    fn poll_timer(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        self.timer.map_or(Poll::Pending, poll_until)
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.poll(cx)
     }
 
     fn reset(&mut self) {
@@ -130,7 +131,7 @@ impl TransportApi for Transport {
         if cfg!(unix) {
             self.stream.read_without_end()?;
         }
-        let other = Transport { stream: self.stream.clone(), timer: None };
+        let other = Transport { stream: self.stream.clone(), timer: Timer::default() };
         spawn(WRITER_STACK, || block_on(write(other)))
     }
 

@@ -24,6 +24,7 @@ mod client;
 mod runtime;
 mod server;
 mod stream;
+mod timer;
 mod transport;
 
 pub use runtime::Tokio;

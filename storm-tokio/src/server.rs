@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use storm_proto::service::{Address, Ends, ListenOptions, Listener as ListenerApi, SocketOptions};
+use storm_socket::Bound;
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
@@ -32,21 +33,17 @@ enum Socket {
 impl Listener {
     /// Listens at an address.
     pub(crate) fn bind(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
-        let (socket, address) = match address {
-            Address::Ip(address) => {
-                let listener = storm_socket::listen(*address, options)?;
+        let (bound, address) = storm_socket::bind(address, options)?;
+        let socket = match bound {
+            Bound::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
-                let address = listener.local_addr()?.into();
-                (Socket::Tcp(TcpListener::from_std(listener)?), address)
+                Socket::Tcp(TcpListener::from_std(listener)?)
             }
             #[cfg(unix)]
-            Address::Unix(Some(path)) => {
-                let (listener, file) = storm_socket::listen_unix(path.as_ref().as_ref())?;
+            Bound::Unix(listener, _file) => {
                 listener.set_nonblocking(true)?;
-                let listener = UnixListener::from_std(listener)?;
-                (Socket::Unix { _file: file, listener }, address.clone())
+                Socket::Unix { _file, listener: UnixListener::from_std(listener)? }
             }
-            _ => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(Listener { socket, address, options: options.socket.clone() })
     }

@@ -1,6 +1,5 @@
 //! WebSockets over streams of the caller's.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use storm_proto::Instant;
 use storm_proto::service::{Carrier, MessageStream, Runtime, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
-use crate::runtime::{Tokio, to_tokio};
+use crate::runtime::Tokio;
+use crate::timer::Timer;
 
 /// A WebSocket over any stream of tokio's, such as one with TLS or one that a web framework
 /// has upgraded; see [`MessageStream`].
@@ -51,8 +50,7 @@ pub type WebSocketStream<S> = MessageStream<Carried<S>>;
 #[derive(Debug)]
 pub struct Carried<S> {
     stream: S,
-    /// Made when the first deadline is set.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 impl<S> Transport for Carried<S>
@@ -79,18 +77,11 @@ where
     }
 
     fn arm(&mut self, at: Instant) {
-        let at = to_tokio(at);
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
+        self.timer.arm(at);
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
+        self.timer.poll(cx)
     }
 
     /// Of the stream nothing is known that could be reset: its peer sees the end.
@@ -104,7 +95,7 @@ where
     type Stream = S;
 
     fn carry(stream: S) -> Carried<S> {
-        Carried { stream, timer: None }
+        Carried { stream, timer: Timer::default() }
     }
 
     fn stream(&self) -> &S {

@@ -1,6 +1,5 @@
 //! A stream and a timer.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,16 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::time::Sleep;
 
-use crate::runtime::to_tokio;
+use crate::timer::Timer;
 
 /// A connected stream.
 #[derive(Debug)]
 pub struct Transport {
     stream: Stream,
-    /// Made when the first deadline is set.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 #[derive(Debug)]
@@ -32,14 +29,14 @@ enum Stream {
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Transport {
-        Transport { stream: Stream::Tcp(stream), timer: None }
+        Transport { stream: Stream::Tcp(stream), timer: Timer::default() }
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Transport {
-        Transport { stream: Stream::Unix(stream), timer: None }
+        Transport { stream: Stream::Unix(stream), timer: Timer::default() }
     }
 }
 
@@ -75,18 +72,11 @@ impl TransportApi for Transport {
     }
 
     fn arm(&mut self, at: Instant) {
-        let at = to_tokio(at);
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
+        self.timer.arm(at);
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
+        self.timer.poll(cx)
     }
 
     fn reset(&mut self) {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Client, ConnectError, State};
+use storm_proto::websocket::Deflate;
 use storm_proto::websocket::handshake::HandshakeError;
-use storm_proto::{Cause, SendError, Side};
+use storm_proto::{Cause, SendError, Side, WebSocket};
 
 use super::harness::{Harness, PATIENCE, Seen, teller};
 use super::raw::{Raw, frame};
@@ -135,6 +136,29 @@ pub(crate) fn a_client_and_a_server_of_this_runtime_echo<H: Harness>() {
     for _ in 0..1_000 {
         assert!(matches!(told.next(), Seen::Message(_, message) if message.as_bytes().len() == 15));
     }
+    session.close();
+    assert!(told.disconnected().clean);
+}
+
+pub(crate) fn a_client_and_a_server_of_this_runtime_compress<H: Harness>() {
+    let deflate = Deflate::new().server_no_context_takeover(false);
+    let websocket = WebSocket::new().deflate(deflate);
+    let server = H::server().websocket(websocket.clone());
+    let server = H::start(server.on_message(|session, message| session.send(message)));
+    let (handler, told) = teller();
+    let client = Client::<H::Runtime>::new(server.url()).websocket(websocket);
+    let session = H::connect(client.handler(handler)).unwrap();
+    told.connected();
+    // The client's handler echoes as well.
+    let text = "round and round ".repeat(10_000);
+    session.send(&text).unwrap();
+    for _ in 0..100 {
+        assert!(
+            matches!(told.next(), Seen::Message(_, message) if message.as_bytes() == text.as_bytes())
+        );
+    }
+    let received = session.metrics().bytes_received;
+    assert!(received < 1_000_000, "{received} bytes for 16 MB of text");
     session.close();
     assert!(told.disconnected().clean);
 }

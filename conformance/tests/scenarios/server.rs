@@ -106,6 +106,7 @@ pub(crate) fn a_handler_may_close_its_own_session<H: Harness>() {
     assert_eq!(peer.frame(), (0x88, b"\x03\xe9enough".to_vec()));
     peer.send_frame(0x88, b"\x03\xe9");
     assert!(peer.rest().is_empty());
+    drop(peer);
     let reason = told.disconnected();
     assert_eq!((reason.side, reason.cause, reason.clean), (Side::Local, Cause::Closed, true));
 }

@@ -30,7 +30,11 @@ impl Assembly {
     /// Room for the next `rest` bytes at most: twice of what is there already, so
     /// that memory stays in proportion to what the peer has sent.
     pub(crate) fn room(&mut self, rest: usize) -> &mut [u8] {
-        let room = rest.min(self.filled * 2);
+        self.more(rest.min(self.filled * 2))
+    }
+
+    /// Room for the next `room` bytes.
+    pub(crate) fn more(&mut self, room: usize) -> &mut [u8] {
         if self.bytes.len() < self.filled + room {
             self.bytes.reserve_exact(self.filled + room - self.bytes.len());
             self.bytes.resize(self.filled + room, 0);

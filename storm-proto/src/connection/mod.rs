@@ -129,7 +129,8 @@ impl Connection {
     ) -> Result<Connection, HandshakeError> {
         let options = options.into();
         let limits = options.websocket.head;
-        let (handshake, request) = ClientHandshake::new(uri, offer, limits, &mut random)?;
+        let offer = offer.clone().extended(&options.websocket);
+        let (handshake, request) = ClientHandshake::new(uri, &offer, limits, &mut random)?;
         let sender = Sender::websocket_client(random, options.marks);
         let opening = Opening::Client(handshake);
         let mut connection = Connection::websocket(Role::Client, opening, sender, options, now);
@@ -270,19 +271,24 @@ impl Connection {
     /// Acts on the bytes of the opening.
     fn open(&mut self, input: &mut &mut [u8], now: Instant, app: &mut impl Application) {
         let mut rest: &[u8] = input;
+        let mut deflate = None;
         let next = match &mut self.opening {
             Opening::Answered { .. } | Opening::Done(_) => return,
             Opening::Server(handshake) => handshake.receive(&mut rest).map(|request| {
                 let answer = match request {
-                    Ok(request) => request.answer(app.request(&request)),
+                    Ok(request) => {
+                        let decision = app.request(&request);
+                        request.answer(decision, &self.link.options().websocket)
+                    }
                     Err(refusal) => Answer::closing(&refusal, ""),
                 };
-                let Answer { head, body, status, accepted, error } = answer;
+                let Answer { head, body, status, accepted, error, deflate: terms } = answer;
                 self.link.queue_opening([head, body], &mut self.wire);
                 let Some(accept) = accepted else {
                     self.link.refuse(now);
                     return Opening::Answered { status, error };
                 };
+                deflate = terms;
                 Opening::Done(Opened::Server(accept))
             }),
             Opening::Client(handshake) => handshake.receive(&mut rest).and_then(|answer| {
@@ -298,6 +304,9 @@ impl Connection {
         if let Some(next) = next {
             self.opening = next;
             if self.is_opened() {
+                let deflate = deflate.or(self.accepted().and_then(|accepted| accepted.deflate));
+                self.receiver.agreed(deflate.as_ref());
+                self.link.sender.agreed(deflate.as_ref());
                 self.link.opened(now);
                 app.opened(&mut self.link.sender);
             }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::error::ProtocolError;
 use crate::framing::{self, Framer};
 use crate::message::Message;
+use crate::websocket::deflate::Agreed;
 use crate::websocket::frame::close_code::CloseCode;
 use crate::websocket::{self, Limits, Role};
 
@@ -65,6 +66,20 @@ impl Receiver {
         Receiver { protocol: Protocol::WebSocket(websocket::reader::Reader::new(role, limits)) }
     }
 
+    /// Messages may be compressed from now on, as was agreed on in the opening handshake.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(&mut self, agreed: &websocket::Agreed) {
+        self.agreed(Some(agreed));
+    }
+
+    /// What the opening handshake agreed on.
+    pub(crate) fn agreed(&mut self, deflate: Option<&Agreed>) {
+        if let (Protocol::WebSocket(reader), Some(agreed)) = (&mut self.protocol, deflate) {
+            reader.deflate(agreed);
+        }
+    }
+
     /// The next event in `input`, which moves past what was consumed.
     ///
     /// `None` means that all input is consumed. After an [`Event::Close`] or
@@ -77,6 +92,15 @@ impl Receiver {
                 Ok(message) => Some(Event::Message(message)),
                 Err(error) => Some(Event::Failed(ProtocolError::Framing(error))),
             },
+        }
+    }
+
+    /// Once more the message that [`Receiver::next`] gave last, if it was inflated.
+    #[cfg(feature = "std")]
+    pub(crate) fn again(&self) -> Option<Message<'_>> {
+        match &self.protocol {
+            Protocol::WebSocket(reader) => reader.again(),
+            Protocol::Framed(_) => None,
         }
     }
 

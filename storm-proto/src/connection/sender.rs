@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::Random;
 use crate::connection::assembly::LARGE;
 use crate::connection::flow::WaterMarks;
@@ -11,8 +13,10 @@ use crate::connection::outbox::{Control, Outbox};
 use crate::error::SendError;
 use crate::framing::Framer;
 use crate::message::{Kind, Message};
+use crate::websocket::Role;
+use crate::websocket::deflate::{Agreed, Deflater, GROWTH};
 use crate::websocket::frame::close::CloseFrame;
-use crate::websocket::frame::header::{self, OpCode};
+use crate::websocket::frame::header::{self, Encoded, OpCode};
 use crate::websocket::frame::mask::mask;
 use crate::websocket::prepared::Prepared;
 
@@ -44,7 +48,14 @@ pub struct Sender {
     answers: usize,
     /// There was no room for another answer, and the low mark was not reached since.
     choked: bool,
+    /// A message shorter than this is plain and has a header of two bytes and a key.
+    small: u8,
+    /// If compression was agreed on.
+    deflater: Option<Box<Deflater>>,
 }
+
+/// Messages of a WebSocket that have a header of two bytes.
+const SMALL: u8 = header::MAX_CONTROL as u8 + 1;
 
 #[derive(Debug)]
 enum Encoding {
@@ -86,6 +97,30 @@ impl Sender {
             pressured: false,
             answers: 0,
             choked: false,
+            small: SMALL,
+            deflater: None,
+        }
+    }
+
+    /// Compresses messages from now on, as was agreed on in the opening handshake.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(&mut self, agreed: &Agreed) {
+        self.agreed(Some(agreed));
+    }
+
+    /// What the opening handshake agreed on.
+    pub(crate) fn agreed(&mut self, deflate: Option<&Agreed>) {
+        let role = match &self.encoding {
+            Encoding::WebSocket(None) => Role::Server,
+            Encoding::WebSocket(Some(_)) => Role::Client,
+            Encoding::Framed(_) => return,
+        };
+        if let Some(agreed) = deflate {
+            self.deflater = Some(Deflater::new(agreed, role));
+        }
+        if let Some(deflater) = &self.deflater {
+            self.small = deflater.threshold().min(SMALL.into()) as u8;
         }
     }
 
@@ -102,7 +137,7 @@ impl Sender {
             return Err(SendError::Closed);
         }
         match &self.encoding {
-            Encoding::WebSocket(None) if message.len() <= header::MAX_CONTROL => {
+            Encoding::WebSocket(None) if message.len() < usize::from(self.small) => {
                 if !self.admit(2 + message.len()) {
                     return Err(SendError::Full);
                 }
@@ -114,15 +149,8 @@ impl Sender {
                 });
                 Ok(())
             }
-            Encoding::WebSocket(keys) => {
-                let masked = keys.is_some();
-                let size = header::encoded_len(message.len(), masked) + message.len();
-                if !self.admit(size) {
-                    return Err(SendError::Full);
-                }
-                self.push_data_frame(message, masked);
-                Ok(())
-            }
+            Encoding::WebSocket(_) if self.deflater.is_none() => self.send_plain(message),
+            Encoding::WebSocket(_) => self.send_compressed(message),
             Encoding::Framed(_) => self.push_framed(message),
         }
     }
@@ -148,13 +176,19 @@ impl Sender {
     /// As [`Sender::send`].
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
         let Encoding::WebSocket(None) = &self.encoding else {
-            let payload = prepared.shared_payload();
-            return self.send(Message::backed(prepared.kind(), &payload));
+            return self.send(prepared.message(&prepared.shared_payload()));
         };
-        let frame = prepared.frame();
         if !self.open {
             return Err(SendError::Closed);
         }
+        if let Some(deflater) = &self.deflater {
+            match prepared.compressed(deflater) {
+                None => return self.send(prepared.message(&prepared.shared_payload())),
+                Some(Some(payload)) => return self.push_compressed(prepared.kind(), &payload),
+                Some(None) => {}
+            }
+        }
+        let frame = prepared.frame();
         if !self.admit(frame.len()) {
             return Err(SendError::Full);
         }
@@ -169,9 +203,10 @@ impl Sender {
     /// Queues the one Close frame behind all that is queued, and ends sending. On
     /// framed TCP only ends sending. Later calls do nothing: the first reason wins.
     pub fn close(&mut self, frame: &CloseFrame) {
-        if !core::mem::replace(&mut self.open, false) {
+        if !self.open {
             return;
         }
+        self.end();
         if let Encoding::WebSocket(_) = self.encoding {
             let (code, reason) = frame.body();
             // Answering an empty Close: a code that stands for absence is not sent.
@@ -185,11 +220,13 @@ impl Sender {
     /// Ends sending without a word; what is queued is still to be written.
     pub fn end(&mut self) {
         self.open = false;
+        // A context is of no more use, and handles of a session may live long.
+        self.deflater = None;
     }
 
     /// Ends sending and drops what is queued; returns its size in bytes.
     pub fn abort(&mut self) -> usize {
-        self.open = false;
+        self.end();
         (self.lent, self.answers) = (0, 0);
         self.controls = Outbox::new();
         core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len()
@@ -214,10 +251,11 @@ impl Sender {
     }
 
     /// Lends up to `most` bytes of room to a borrower that encodes messages of its own, if
-    /// this is a server's WebSocket; returns how many. They count as queued until
-    /// [`Sender::collect`].
+    /// this is a server's WebSocket that compresses none of them; returns how many. They
+    /// count as queued until [`Sender::collect`].
     pub(crate) fn lend(&mut self, most: usize) -> usize {
-        if self.open && matches!(self.encoding, Encoding::WebSocket(None)) {
+        let plain = self.small == SMALL && matches!(self.encoding, Encoding::WebSocket(None));
+        if self.open && plain {
             self.lent = self.marks.limit().saturating_sub(self.queued()).min(most);
         }
         self.lent
@@ -314,7 +352,9 @@ impl Sender {
     /// True if a message with a payload of `len` bytes would be accepted now.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
-        self.marks.fits(self.queued() + self.lent, len.saturating_add(header::MAX_HEADER))
+        let growth = if self.deflater.is_some() { GROWTH } else { 0 };
+        let most = len.saturating_add(header::MAX_HEADER + growth);
+        self.marks.fits(self.queued() + self.lent, most)
     }
 
     /// True from a refusal until the queue has fallen to the low mark.
@@ -347,9 +387,59 @@ impl Sender {
         if self.lent > 0 { &mut self.behind } else { &mut self.outbox }
     }
 
+    /// Queues a data message as it is.
     #[inline]
-    fn push_data_frame(&mut self, message: Message<'_>, masked: bool) {
+    fn send_plain(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        let masked = self.is_masked();
+        if !self.admit(header::encoded_len(message.len(), masked) + message.len()) {
+            return Err(SendError::Full);
+        }
         let header = header::encode(data_opcode(message.kind()), message.len(), masked);
+        self.push_data_frame(header, message);
+        Ok(())
+    }
+
+    /// Queues a data message compressed, unless it is too short, was asked to go plain, or
+    /// gains nothing.
+    fn send_compressed(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        let masked = self.is_masked();
+        // Not even a byte would fit: the work is spared.
+        if !self.admit(header::encoded_len(1, masked) + 1) {
+            return Err(SendError::Full);
+        }
+        let compressed = match &mut self.deflater {
+            Some(deflater)
+                if message.len() >= deflater.threshold() && !message.is_uncompressed() =>
+            {
+                deflater.compress(message.as_bytes())
+            }
+            _ => None,
+        };
+        let Some(payload) = compressed else { return self.send_plain(message) };
+        let sent = self.push_compressed(message.kind(), &Bytes::from(payload));
+        if let (Err(_), Some(deflater)) = (&sent, &mut self.deflater) {
+            deflater.forget();
+        }
+        sent
+    }
+
+    /// Queues a message that is compressed already.
+    fn push_compressed(&mut self, kind: Kind, payload: &Bytes) -> Result<(), SendError> {
+        let masked = self.is_masked();
+        if !self.admit(header::encoded_len(payload.len(), masked) + payload.len()) {
+            return Err(SendError::Full);
+        }
+        let header = header::encode(data_opcode(kind), payload.len(), masked).compressed();
+        self.push_data_frame(header, Message::backed(kind, payload));
+        Ok(())
+    }
+
+    const fn is_masked(&self) -> bool {
+        matches!(self.encoding, Encoding::WebSocket(Some(_)))
+    }
+
+    #[inline]
+    fn push_data_frame(&mut self, header: Encoded, message: Message<'_>) {
         if let Encoding::WebSocket(Some(random)) = &mut self.encoding {
             let key = random.key();
             return self.queue().push(|out| {
@@ -419,7 +509,7 @@ impl Encoding {
 }
 
 /// The payload, if it is to be queued by reference instead of copied.
-fn by_reference<'a>(message: &Message<'a>) -> Option<&'a bytes::Bytes> {
+fn by_reference<'a>(message: &Message<'a>) -> Option<&'a Bytes> {
     message.backing().filter(|bytes| bytes.len() >= LARGE)
 }
 
@@ -435,7 +525,6 @@ mod tests {
     use super::*;
     use crate::framing::{Delimiter, FramingError, LengthPrefix};
     use crate::websocket::frame::close_code::CloseCode;
-    use bytes::Bytes;
 
     fn server(limit: usize) -> Sender {
         Sender::websocket_server(WaterMarks::new(limit))

@@ -152,7 +152,7 @@ impl<R: Runtime> Connector<R> {
         let first = proxy.as_ref().map_or(uri.target(), Proxy::target);
         let connected = dial::connect(&self.runtime, first, &self.socket).await;
         let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
-        let (session, receiver, handshake) = self.session(request, ends, deadline, number);
+        let (session, mut receiver, handshake) = self.session(request, ends, deadline, number);
         let guard = Guard { session: session.clone(), permit: None };
         let mut wire = Wire::new(Stage::Plain(transport), R::now, self.options.marks.limit());
         if let Some(proxy) = proxy {
@@ -171,7 +171,8 @@ impl<R: Runtime> Connector<R> {
         match handshake {
             None => session.shared().open(number, None, Extensions::new()),
             Some((handshake, request)) => {
-                let opened = open_client(&mut wire, &session, handshake, request).await;
+                let opened =
+                    open_client(&mut wire, &session, &mut receiver, handshake, request).await;
                 #[cfg(feature = "tls")]
                 if opened.is_err() {
                     wire.part();
@@ -195,7 +196,7 @@ impl<R: Runtime> Connector<R> {
         if !uri.scheme().is_websocket() {
             return Ok(None);
         }
-        let mut offer = self.offer.clone();
+        let mut offer = self.offer.clone().extended(&self.options.websocket);
         for name in &self.options.websocket.subprotocols {
             offer = offer.subprotocol(name);
         }

@@ -27,6 +27,7 @@ use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
+use crate::message::Message;
 
 /// Output is written in the middle of a batch from this size on, so that neither memory
 /// nor a peer waits for the end of a large batch.
@@ -89,7 +90,8 @@ pub(crate) fn drive<T: Transport, H: Handler>(
         let session = &guard.session;
         let shared = session.shared();
         if unopened {
-            let opening = opening::open_server(&mut wire, &guard, &*handler, expects_request);
+            let opening =
+                opening::open_server(&mut wire, &mut receiver, &guard, &*handler, expects_request);
             if !Box::pin(opening).await {
                 return Box::pin(finish_unopened(wire, &guard, &handler)).await;
             }
@@ -126,6 +128,17 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                         continue;
                     }
                 };
+                let message = match inflated_beyond(size, message) {
+                    None => message,
+                    Some(size) => {
+                        if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
+                            over = true;
+                            break;
+                        }
+                        let Some(message) = receiver.again() else { continue };
+                        message
+                    }
+                };
                 if shared.is_closing() {
                     continue;
                 }
@@ -142,6 +155,13 @@ pub(crate) fn drive<T: Transport, H: Handler>(
         }
         Box::pin(finish(wire, &guard, &handler)).await;
     }
+}
+
+/// The size of a message that was inflated and is larger than what was here: its answer needs
+/// more room than was asked for. By value, so that the message is not carried across the wait.
+#[inline]
+fn inflated_beyond(size: usize, message: Message<'_>) -> Option<usize> {
+    (message.len() > size).then_some(message.len())
 }
 
 /// What a call that was cut short means; a panic closes the session in order.
@@ -198,7 +218,6 @@ mod tests {
 
     use super::*;
     use crate::Instant;
-    use crate::message::Message;
 
     struct NoTransport;
 

@@ -19,10 +19,12 @@ use super::wire::{Cut, Wire};
 use crate::client::proxy::tunnel::{Progress, Tunnel};
 use crate::client::proxy::{Proxy, ProxyError};
 use crate::client::uri::Target;
+use crate::connection::receiver::Receiver;
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsErrorKind};
+use crate::websocket::deflate::Agreed;
 use crate::websocket::handshake::request::Answer;
 #[cfg(feature = "tls")]
 use crate::websocket::handshake::request::speak_tls;
@@ -37,6 +39,7 @@ use crate::websocket::handshake::{
 /// written. What followed an accepted request is kept for the receiver.
 pub(crate) async fn open_server<T: Transport, H: Handler>(
     wire: &mut Wire<Stage<T>>,
+    receiver: &mut Receiver,
     guard: &Guard,
     handler: &H,
     expects_request: bool,
@@ -49,7 +52,7 @@ pub(crate) async fn open_server<T: Transport, H: Handler>(
         guard.open(None, Extensions::new());
         return true;
     }
-    open(wire, guard, handler).await.is_some()
+    open(wire, receiver, guard, handler).await.is_some()
 }
 
 /// Goes through a server's handshake of TLS.
@@ -81,6 +84,7 @@ async fn secure_server<T: Transport>(wire: &mut Wire<Stage<T>>, session: &Sessio
 
 async fn open<T: Transport, H: Handler>(
     wire: &mut Wire<T>,
+    receiver: &mut Receiver,
     guard: &Guard,
     handler: &H,
 ) -> Option<()> {
@@ -101,7 +105,7 @@ async fn open<T: Transport, H: Handler>(
                 #[cfg(feature = "tls")]
                 request.secured(session.tls());
                 let decision = decide(wire, session, handler, &request).await?;
-                request.answer(decision)
+                request.answer(decision, &shared.lock().link.options().websocket)
             }
             Err(refusal) => Answer::closing(&refusal, ""),
         };
@@ -111,6 +115,7 @@ async fn open<T: Transport, H: Handler>(
         wire.queue_opening(shared, [answer.head, answer.body]);
         match answer.accepted {
             Some(accept) => {
+                agreed(receiver, session, answer.deflate);
                 guard.open(accept.subprotocol, accept.attached);
                 return Some(());
             }
@@ -204,6 +209,7 @@ pub(crate) async fn secure_client<T: Transport>(
 pub(crate) async fn open_client<T: Transport>(
     wire: &mut Wire<T>,
     session: &Session,
+    receiver: &mut Receiver,
     mut handshake: ClientHandshake,
     request: Bytes,
 ) -> Result<(), HandshakeError> {
@@ -220,11 +226,18 @@ pub(crate) async fn open_client<T: Transport>(
         if let Some(answer) = answer {
             let mut data = Extensions::new();
             let accepted = answer?;
+            agreed(receiver, session, accepted.deflate);
             data.insert(accepted.headers);
             shared.open(shared.connection(), accepted.subprotocol, data);
             return Ok(());
         }
     }
+}
+
+/// Both halves keep to what was agreed on, before the first message.
+fn agreed(receiver: &mut Receiver, session: &Session, deflate: Option<Agreed>) {
+    receiver.agreed(deflate.as_ref());
+    session.shared().lock().link.sender.agreed(deflate.as_ref());
 }
 
 /// Runs a call of the application while the wire goes on.

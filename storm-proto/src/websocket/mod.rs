@@ -1,5 +1,10 @@
 //! WebSocket (RFC 6455): the handshake, the frames, and the messages made of them.
 
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+pub(crate) mod deflate;
 pub(crate) mod frame;
 pub mod handshake;
 pub(crate) mod prepared;
@@ -10,6 +15,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::connection::options::Heartbeat;
+#[cfg(feature = "deflate")]
+pub use deflate::{Agreed, Deflate};
 use handshake::HeadLimits;
 
 /// Which end of a WebSocket this is: it decides who masks and who closes TCP first.
@@ -34,6 +41,8 @@ pub struct WebSocket {
     /// Subprotocols: a server chooses among them, a client offers them, most wanted
     /// first. None by default.
     pub subprotocols: Vec<String>,
+    /// Compression, if it is spoken.
+    pub(crate) deflate: Option<deflate::Deflate>,
 }
 
 impl WebSocket {
@@ -75,6 +84,16 @@ impl WebSocket {
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> WebSocket {
         self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Compresses messages if the other side does so as well (RFC 7692): a client offers
+    /// it, a server agrees to an offer that fits. Off by default.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    #[must_use]
+    pub fn deflate(mut self, deflate: Deflate) -> WebSocket {
+        self.deflate = Some(deflate);
         self
     }
 

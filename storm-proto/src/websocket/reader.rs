@@ -8,14 +8,15 @@
 //!
 //! A message of one frame that lies in the input as a whole is unmasked there and
 //! lent from there. All else comes together in a buffer that grows with what was
-//! received. The first fault ends everything: no event follows it, and what the
-//! peer still sends is thrown away (section 7.1.7).
+//! received; what is compressed is inflated into it. The first fault ends everything: no
+//! event follows it, and what the peer still sends is thrown away (section 7.1.7).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::deflate::{Agreed, Inflater};
 use super::frame::close;
 use super::frame::close_code::CloseCode;
 use super::frame::header::{self, Header, MAX_HEADER, OpCode, Small};
@@ -40,10 +41,14 @@ pub(crate) struct Reader {
     frame: Option<Frame>,
     /// The kind of the message under way, from its first fragment.
     kind: Option<Kind>,
+    /// It is compressed.
+    compressed: bool,
     /// How many fragments it has so far.
     fragments: u32,
     utf8: Utf8,
     message: Assembly,
+    /// If compression was agreed on.
+    inflater: Option<Box<Inflater>>,
     /// The payload of a control frame that was cut.
     control: Vec<u8>,
     /// The message lent last, if it was large and assembled.
@@ -70,7 +75,7 @@ struct Frame {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Lent {
     Nothing,
-    Message,
+    Message(Kind),
     Control,
 }
 
@@ -99,9 +104,11 @@ impl Reader {
             header_len: 0,
             frame: None,
             kind: None,
+            compressed: false,
             fragments: 0,
             utf8: Utf8::default(),
             message: Assembly::default(),
+            inflater: None,
             control: Vec::new(),
             backing: None,
             lent: Lent::Nothing,
@@ -109,6 +116,11 @@ impl Reader {
             done: false,
             fresh: true,
         }
+    }
+
+    /// Messages may be compressed from now on.
+    pub(crate) fn deflate(&mut self, agreed: &Agreed) {
+        self.inflater = Some(Inflater::new(agreed, self.role));
     }
 
     #[inline(always)]
@@ -198,6 +210,7 @@ impl Reader {
                 if self.lent == Lent::Nothing
                     && frame.rest >= LARGE
                     && self.message.len() >= LARGE
+                    && !self.compressed
                     && !frame.opcode.is_control() =>
             {
                 Some(self.message.room(frame.rest))
@@ -222,7 +235,7 @@ impl Reader {
         if self.header_len > 0 {
             return self.read_cut_header(input);
         }
-        match header::decode(input, self.role)? {
+        match header::decode(input, self.role, self.inflater.is_some())? {
             Some((header, size)) => {
                 *input = &mut core::mem::take(input)[size..];
                 self.begin_frame(header, input)
@@ -240,7 +253,8 @@ impl Reader {
         let have = usize::from(self.header_len);
         let more = input.len().min(MAX_HEADER - have);
         self.header[have..have + more].copy_from_slice(&input[..more]);
-        match header::decode(&self.header[..have + more], self.role)? {
+        let start = &self.header[..have + more];
+        match header::decode(start, self.role, self.inflater.is_some())? {
             Some((header, size)) => {
                 self.header_len = 0;
                 *input = &mut core::mem::take(input)[size - have..];
@@ -269,8 +283,8 @@ impl Reader {
             }
         } else {
             self.check_sequence(header.opcode)?;
-            self.check_limits(header.len)?;
-            if whole && header.fin && self.kind.is_none() {
+            self.check_limits(&header)?;
+            if whole && header.fin && !header.compressed && self.kind.is_none() {
                 let payload = take_unmasked(header, input);
                 return match header.opcode {
                     OpCode::Text => simdutf8::basic::from_utf8(payload)
@@ -279,9 +293,9 @@ impl Reader {
                     _ => Ok(Step::Binary(payload)),
                 };
             }
-            self.begin_fragment(header.opcode);
+            self.begin_fragment(&header);
         }
-        let Header { fin, opcode, key, len } = header;
+        let Header { fin, opcode, key, len, .. } = header;
         self.frame = Some(Frame { fin, opcode, key, rest: len as usize });
         Ok(Step::More)
     }
@@ -295,13 +309,16 @@ impl Reader {
         }
     }
 
-    fn check_limits(&self, len: u64) -> Result<(), ProtocolError> {
+    fn check_limits(&self, header: &Header) -> Result<(), ProtocolError> {
         let Limits { frame, message, fragments } = self.limits;
+        let len = header.len;
         if len > frame as u64 {
             return Err(ProtocolError::FrameTooLarge { len, limit: frame });
         }
+        // What a compressed message comes to is known when it is inflated.
+        let compressed = header.compressed || (self.compressed && self.kind.is_some());
         // No overflow: both are at most a usize that is in memory or within the limit.
-        if len > (message as u64).saturating_sub(self.message.len() as u64) {
+        if !compressed && len > (message as u64).saturating_sub(self.message.len() as u64) {
             return Err(ProtocolError::MessageTooLarge { limit: message });
         }
         if self.fragments >= fragments {
@@ -310,13 +327,14 @@ impl Reader {
         Ok(())
     }
 
-    fn begin_fragment(&mut self, opcode: OpCode) {
+    fn begin_fragment(&mut self, header: &Header) {
         self.fragments += 1;
-        match opcode {
-            OpCode::Text => self.kind = Some(Kind::Text),
-            OpCode::Binary => self.kind = Some(Kind::Binary),
-            _ => {}
-        }
+        self.kind = match header.opcode {
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            _ => return,
+        };
+        self.compressed = header.compressed;
     }
 
     fn read_payload<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Step<'i>, ProtocolError> {
@@ -329,18 +347,20 @@ impl Reader {
         mask(piece, frame.key);
         frame.key = rotate(frame.key, piece.len());
         frame.rest -= piece.len();
-        if frame.opcode.is_control() {
+        let (fin, opcode, more) = (frame.fin, frame.opcode, frame.rest > 0);
+        if opcode.is_control() {
             self.control.extend_from_slice(piece);
+        } else if self.compressed {
+            self.inflate(|inflater, message, limit| inflater.push(piece, message, limit))?;
         } else {
             self.message.push(piece);
             if self.kind == Some(Kind::Text) {
                 self.utf8.push(piece)?;
             }
         }
-        if frame.rest > 0 {
+        if more {
             return Ok(Step::Empty);
         }
-        let (fin, opcode) = (frame.fin, frame.opcode);
         self.frame = None;
         self.end_frame(fin, opcode)
     }
@@ -351,6 +371,9 @@ impl Reader {
         }
         match self.kind {
             Some(kind) if fin => {
+                if self.compressed {
+                    self.inflate(Inflater::finish)?;
+                }
                 self.kind = None;
                 self.fragments = 0;
                 self.utf8.finish()?;
@@ -360,17 +383,43 @@ impl Reader {
         }
     }
 
+    /// Inflates some more of the message. A fault in its text stands before whatever ended
+    /// the inflating, so it comes first, wherever the input was cut.
+    fn inflate(
+        &mut self,
+        run: impl FnOnce(&mut Inflater, &mut Assembly, usize) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
+        let Some(inflater) = &mut self.inflater else { return Ok(()) };
+        let before = self.message.len();
+        let inflated = run(inflater, &mut self.message, self.limits.message);
+        if self.kind == Some(Kind::Text) {
+            self.utf8.push(&self.message.as_slice()[before..])?;
+        }
+        inflated
+    }
+
     /// Lends the assembled message: a large one with its buffer as backing.
     fn lend(&mut self, kind: Kind) -> Message<'_> {
-        self.fresh = false;
+        (self.fresh, self.lent) = (false, Lent::Message(kind));
         if self.message.len() >= LARGE {
-            let backing = self.backing.insert(Box::new(self.message.take()));
-            return Message::backed(kind, backing);
+            self.backing = Some(Box::new(self.message.take()));
         }
-        self.lent = Lent::Message;
-        match kind {
-            Kind::Text => Message::checked_text(self.message.as_slice()),
-            Kind::Binary => Message::binary(self.message.as_slice()),
+        self.assembled_message(kind)
+    }
+
+    /// The message that was lent last, if it came together in the buffer.
+    pub(crate) fn again(&self) -> Option<Message<'_>> {
+        match self.lent {
+            Lent::Message(kind) => Some(self.assembled_message(kind)),
+            _ => None,
+        }
+    }
+
+    fn assembled_message(&self, kind: Kind) -> Message<'_> {
+        match (&self.backing, kind) {
+            (Some(backing), _) => Message::backed(kind, backing),
+            (None, Kind::Text) => Message::checked_text(self.message.as_slice()),
+            (None, Kind::Binary) => Message::binary(self.message.as_slice()),
         }
     }
 
@@ -398,7 +447,7 @@ impl Reader {
     fn take_back(&mut self) {
         match self.lent {
             Lent::Nothing => {}
-            Lent::Message => self.message.release(),
+            Lent::Message(_) => self.message.release(),
             Lent::Control => self.control = Vec::new(),
         }
         self.lent = Lent::Nothing;

@@ -1,4 +1,4 @@
-//! Section 9: extensions. None is spoken here yet; the grammar holds all the same.
+//! Section 9: extensions. None is asked for here; the grammar holds all the same.
 
 use storm_proto::Random;
 use storm_proto::websocket::Role;

@@ -5,5 +5,6 @@
 pub(crate) mod endpoint;
 pub(crate) mod faults;
 pub(crate) mod http;
+pub(crate) mod inflate;
 pub(crate) mod proof;
 pub(crate) mod wire;

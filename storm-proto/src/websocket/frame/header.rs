@@ -11,13 +11,17 @@
 //! ```
 //!
 //! Decoding checks byte after byte in this order, so that the first fault found
-//! is the same wherever the input was cut.
+//! is the same wherever the input was cut. RSV1 marks the first frame of a compressed
+//! message (RFC 7692 section 6), the others have no meaning.
 
 use crate::error::ProtocolError;
 use crate::websocket::Role;
 
 /// The longest header: two bytes, eight of length, four of mask key.
 pub(crate) const MAX_HEADER: usize = 14;
+
+const RSV1: u8 = 0x40;
+const RSV2_AND_3: u8 = 0x30;
 
 /// The longest payload of a control frame (section 5.5).
 pub(crate) const MAX_CONTROL: usize = 125;
@@ -55,6 +59,8 @@ impl OpCode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
     pub(crate) fin: bool,
+    /// The first frame of a compressed message.
+    pub(crate) compressed: bool,
     pub(crate) opcode: OpCode,
     /// The mask key; `[0; 4]` for an unmasked frame, which unmasks to itself.
     pub(crate) key: [u8; 4],
@@ -62,17 +68,26 @@ pub(crate) struct Header {
     pub(crate) len: u64,
 }
 
-/// Reads the header at the start of `bytes`, as `role` may receive it.
+/// Reads the header at the start of `bytes`, as `role` may receive it; `deflate` if
+/// compression was agreed on.
 ///
 /// Returns it with its own length, or `None` if more bytes are needed.
 #[inline]
-pub(crate) fn decode(bytes: &[u8], role: Role) -> Result<Option<(Header, usize)>, ProtocolError> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    role: Role,
+    deflate: bool,
+) -> Result<Option<(Header, usize)>, ProtocolError> {
     let Some(&first) = bytes.first() else { return Ok(None) };
-    if first & 0x70 != 0 {
+    let compressed = first & RSV1 != 0;
+    if first & RSV2_AND_3 != 0 || (compressed && !deflate) {
         return Err(ProtocolError::ReservedBits);
     }
     let fin = first & 0x80 != 0;
     let opcode = OpCode::decode(first & 0x0F)?;
+    if compressed && !matches!(opcode, OpCode::Text | OpCode::Binary) {
+        return Err(ProtocolError::ReservedBits);
+    }
     if opcode.is_control() && !fin {
         return Err(ProtocolError::FragmentedControl);
     }
@@ -91,10 +106,10 @@ pub(crate) fn decode(bytes: &[u8], role: Role) -> Result<Option<(Header, usize)>
     }
     let Some((len, at)) = decode_len(short, bytes)? else { return Ok(None) };
     if !masked {
-        return Ok(Some((Header { fin, opcode, key: [0; 4], len }, at)));
+        return Ok(Some((Header { fin, compressed, opcode, key: [0; 4], len }, at)));
     }
     let Some(&key) = bytes[at..].first_chunk::<4>() else { return Ok(None) };
-    Ok(Some((Header { fin, opcode, key, len }, at + 4)))
+    Ok(Some((Header { fin, compressed, opcode, key, len }, at + 4)))
 }
 
 /// The length and where the header goes on behind it. The shortest form is a
@@ -153,6 +168,12 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
+    /// The same for the first frame of a compressed message.
+    pub(crate) fn compressed(mut self) -> Encoded {
+        self.bytes[0] |= RSV1;
+        self
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -205,7 +226,7 @@ pub(crate) const fn encoded_len(len: usize, masked: bool) -> usize {
 pub(crate) fn measure(frame: &[u8]) -> Option<(usize, usize)> {
     let masked = *frame.get(1)? & 0x80 != 0;
     let role = if masked { Role::Server } else { Role::Client };
-    let (header, size) = decode(frame, role).ok()??;
+    let (header, size) = decode(frame, role, true).ok()??;
     Some((size, header.len as usize))
 }
 
@@ -216,11 +237,14 @@ mod tests {
 
     /// What section 5 says of the first two bytes, written down a second time as
     /// a table of conditions in reading order.
-    fn expected(first: u8, second: u8, role: Role) -> Result<(), ProtocolError> {
+    fn expected(first: u8, second: u8, role: Role, deflate: bool) -> Result<(), ProtocolError> {
         let opcode = first & 0x0F;
+        let bits = first & 0b0111_0000;
+        let compressed = bits == 0b0100_0000 && deflate;
         let rules = [
-            (first & 0b0111_0000 != 0, ProtocolError::ReservedBits),
+            (bits != 0 && !compressed, ProtocolError::ReservedBits),
             (matches!(opcode, 3..=7 | 11..=15), ProtocolError::ReservedOpcode(opcode)),
+            (compressed && !matches!(opcode, 1 | 2), ProtocolError::ReservedBits),
             (opcode >= 8 && first < 0x80, ProtocolError::FragmentedControl),
             (role == Role::Server && second < 0x80, ProtocolError::Unmasked),
             (role == Role::Client && second >= 0x80, ProtocolError::Masked),
@@ -235,7 +259,8 @@ mod tests {
     #[test]
     fn all_pairs_of_first_bytes_decode_as_the_table_says() {
         for (first, second) in (0..=255u8).flat_map(|a| (0..=255u8).map(move |b| (a, b))) {
-            for role in [Role::Server, Role::Client] {
+            let ends = [Role::Server, Role::Client].map(|role| [(role, false), (role, true)]);
+            for (role, deflate) in ends.into_iter().flatten() {
                 // A length that the form allows, then a mask key.
                 let mut bytes = alloc::vec![first, second];
                 let len: u64 = match second & 0x7F {
@@ -252,21 +277,22 @@ mod tests {
                 if second & 0x80 != 0 {
                     bytes.extend_from_slice(&key);
                 }
-                let decoded = decode(&bytes, role);
-                match expected(first, second, role) {
+                let decoded = decode(&bytes, role, deflate);
+                match expected(first, second, role, deflate) {
                     Err(error) => assert_eq!(decoded, Err(error)),
                     Ok(()) => {
                         let (header, size) = decoded.unwrap().unwrap();
                         assert_eq!(size, bytes.len());
                         assert_eq!((header.fin, header.len), (first >= 0x80, len));
                         assert_eq!((header.opcode as u8, header.key), (first & 0x0F, key));
+                        assert_eq!(header.compressed, first & 0x40 != 0);
                     }
                 }
                 // Fewer bytes never give another verdict than "more" or the same fault.
                 for cut in 0..bytes.len() {
-                    match decode(&bytes[..cut], role) {
+                    match decode(&bytes[..cut], role, deflate) {
                         Ok(found) => assert_eq!(found, None),
-                        Err(error) => assert_eq!(decode(&bytes, role), Err(error)),
+                        Err(error) => assert_eq!(decode(&bytes, role, deflate), Err(error)),
                     }
                 }
             }
@@ -279,10 +305,11 @@ mod tests {
             for role in [Role::Server, Role::Client] {
                 let bytes = [first, second, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
                 let Some(small) = decode_small(&bytes, role) else { continue };
-                let (header, size) = decode(&bytes, role).unwrap().unwrap();
+                let (header, size) = decode(&bytes, role, true).unwrap().unwrap();
                 let opcode = if small.text { OpCode::Text } else { OpCode::Binary };
                 let Small { key, start, len, .. } = small;
-                let expected = Header { fin: true, opcode, key, len: len as u64 };
+                let expected =
+                    Header { fin: true, compressed: false, opcode, key, len: len as u64 };
                 assert_eq!((header, size), (expected, start));
             }
         }
@@ -290,8 +317,9 @@ mod tests {
 
     #[test]
     fn lengths_must_take_the_shortest_form() {
-        let decode =
-            |bytes: &[u8]| decode(bytes, Role::Client).map(|found| found.map(|(h, _)| h.len));
+        let decode = |bytes: &[u8]| {
+            decode(bytes, Role::Client, false).map(|found| found.map(|(h, _)| h.len))
+        };
         assert_eq!(decode(&[0x82, 126, 0, 125]), Err(ProtocolError::LengthNotMinimal));
         assert_eq!(decode(&[0x82, 126, 0, 126]), Ok(Some(126)));
         let long = |len: u64| [&[0x82, 127][..], &len.to_be_bytes()].concat();
@@ -311,7 +339,7 @@ mod tests {
                 }
                 assert_eq!(bytes.len(), encoded_len(len, masked));
                 let role = if masked { Role::Server } else { Role::Client };
-                let (header, size) = decode(&bytes, role).unwrap().unwrap();
+                let (header, size) = decode(&bytes, role, false).unwrap().unwrap();
                 assert_eq!((header.len, size), (len as u64, bytes.len()));
                 assert!(header.fin && header.opcode == OpCode::Text);
             }

@@ -9,9 +9,11 @@ use bytes::Bytes;
 
 use super::head::{HeadLimits, HeadReader, Headers, ResponseHead, parse_response};
 use super::response::{HeaderError, HeaderList};
-use super::{accept_key, token};
+use super::{accept_key, extensions, token};
 use crate::client::uri::Uri;
 use crate::random::Random;
+use crate::websocket::WebSocket;
+use crate::websocket::deflate::{self, Agreed, Deflate};
 
 /// How many interim answers (1xx) are skipped before the server is given up.
 const MAX_INTERIM: u8 = 8;
@@ -25,6 +27,7 @@ const MAX_BODY: usize = 4 << 10;
 pub struct Offer {
     subprotocols: Vec<String>,
     headers: HeaderList,
+    deflate: Option<Deflate>,
 }
 
 impl Offer {
@@ -36,6 +39,20 @@ impl Offer {
     /// Offers a subprotocol; the first offered is the most wanted. It must be a token.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Offer {
         self.subprotocols.push(name.into());
+        self
+    }
+
+    /// Offers compression (RFC 7692).
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(mut self, settings: Deflate) -> Offer {
+        self.deflate = Some(settings);
+        self
+    }
+
+    /// As it is, with the extensions that are set for all connections.
+    pub(crate) fn extended(mut self, websocket: &WebSocket) -> Offer {
+        self.deflate = self.deflate.or(websocket.deflate);
         self
     }
 
@@ -72,6 +89,10 @@ impl Offer {
             let names = self.subprotocols.join(", ");
             head.push_str(&alloc::format!("Sec-WebSocket-Protocol: {names}\r\n"));
         }
+        if let Some(settings) = &self.deflate {
+            let offer = deflate::offer(settings);
+            head.push_str(&alloc::format!("Sec-WebSocket-Extensions: {offer}\r\n"));
+        }
         self.headers.write(&mut head).map_err(HandshakeError::Header)?;
         head.push_str("\r\n");
         Ok(Bytes::from(head))
@@ -86,6 +107,17 @@ pub struct Accepted {
     pub subprotocol: Option<String>,
     /// The headers of the 101.
     pub headers: Headers,
+    pub(crate) deflate: Option<Agreed>,
+}
+
+impl Accepted {
+    /// What was agreed on for compression; `None` if messages are not compressed.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    #[must_use]
+    pub fn deflate(&self) -> Option<&Agreed> {
+        self.deflate.as_ref()
+    }
 }
 
 /// A server's answer other than 101.
@@ -122,6 +154,9 @@ pub enum HandshakeError {
     AcceptKey,
     /// The answer names an extension that was not offered.
     UnofferedExtension,
+    /// The answer has parameters of an extension that are not valid, that were not offered,
+    /// or that cannot be kept to.
+    ExtensionParameters,
     /// The answer names a subprotocol that was not offered, or several.
     UnofferedSubprotocol,
     /// The stream ended before the answer was complete.
@@ -159,6 +194,9 @@ impl fmt::Display for HandshakeError {
             HandshakeError::Connection => "the server's answer has no valid connection header",
             HandshakeError::AcceptKey => "the server did not prove that it speaks websocket",
             HandshakeError::UnofferedExtension => "the server chose an extension not offered",
+            HandshakeError::ExtensionParameters => {
+                "the server chose parameters of an extension that do not fit the offer"
+            }
             HandshakeError::UnofferedSubprotocol => "the server chose a subprotocol not offered",
             HandshakeError::EndOfStream => "the server closed before it answered",
         })
@@ -173,6 +211,7 @@ impl core::error::Error for HandshakeError {}
 pub struct ClientHandshake {
     accept_key: String,
     subprotocols: Vec<String>,
+    deflate: Option<Deflate>,
     head: HeadReader,
     interim: u8,
     refusal: Option<RefusedBody>,
@@ -203,6 +242,7 @@ impl ClientHandshake {
         let handshake = ClientHandshake {
             accept_key: accept_key::accept_key(key.as_bytes()),
             subprotocols: offer.subprotocols.clone(),
+            deflate: offer.deflate,
             head: HeadReader::new(limits),
             interim: 0,
             refusal: None,
@@ -273,9 +313,7 @@ impl ClientHandshake {
             Ok(Some(accept)) if accept == self.accept_key.as_bytes() => {}
             _ => return Err(HandshakeError::AcceptKey),
         }
-        if headers.get("Sec-WebSocket-Extensions").is_some() {
-            return Err(HandshakeError::UnofferedExtension);
-        }
+        let deflate = self.check_extensions(&headers)?;
         let subprotocol = match headers.only("Sec-WebSocket-Protocol") {
             Ok(None) => None,
             Ok(Some(chosen)) => {
@@ -284,7 +322,26 @@ impl ClientHandshake {
             }
             Err(_) => return Err(HandshakeError::UnofferedSubprotocol),
         };
-        Ok(Accepted { subprotocol, headers })
+        Ok(Accepted { subprotocol, headers, deflate })
+    }
+
+    /// The answer names what was offered, once and in terms that can be kept to.
+    fn check_extensions(&self, headers: &Headers) -> Result<Option<Agreed>, HandshakeError> {
+        let mut agreed = None;
+        for line in headers.all("Sec-WebSocket-Extensions") {
+            if !extensions::is_valid(line) {
+                return Err(HandshakeError::UnofferedExtension);
+            }
+            for element in extensions::elements(line).flatten() {
+                match &self.deflate {
+                    Some(settings) if agreed.is_none() => {
+                        agreed = Some(deflate::accept(settings, &element)?);
+                    }
+                    _ => return Err(HandshakeError::UnofferedExtension),
+                }
+            }
+        }
+        Ok(agreed)
     }
 }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use super::head::{HeadError, Headers, RequestHead};
 use super::response::{Accept, Decision, HeaderError, Response};
 use super::{accept_key, extensions, token};
+use crate::websocket::WebSocket;
+use crate::websocket::deflate::{self, Agreed, Deflate};
 
 /// A request that may be accepted as a WebSocket or answered over HTTP.
 #[derive(Debug)]
@@ -97,13 +99,35 @@ impl Request {
     /// # Errors
     /// If a header of `accept` cannot be sent, or its subprotocol was not offered.
     pub fn accept(&self, accept: &Accept) -> Result<Bytes, AcceptError> {
+        self.accept_in_terms(accept).map(|(head, _)| head)
+    }
+
+    /// What is agreed on with these settings; `None` if the client offers nothing that fits.
+    /// The same that [`Request::accept`] says with [`Accept::deflate`].
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    #[must_use]
+    pub fn deflate(&self, settings: &Deflate) -> Option<Agreed> {
+        self.agree(settings).map(|(agreed, _)| agreed)
+    }
+
+    /// RFC 7692 section 5: the first offer that fits.
+    fn agree(&self, settings: &Deflate) -> Option<(Agreed, String)> {
+        let lines = self.headers.all("Sec-WebSocket-Extensions");
+        deflate::answer(settings, lines.flat_map(extensions::elements).flatten())
+    }
+
+    fn accept_in_terms(&self, accept: &Accept) -> Result<(Bytes, Option<Agreed>), AcceptError> {
         let Some(key) = &self.accept_key else { return Err(AcceptError::NoUpgrade) };
         if let Some(name) = &accept.subprotocol
             && !self.subprotocols().any(|offered| offered == name)
         {
             return Err(AcceptError::SubprotocolNotOffered);
         }
-        accept.encode(key).map_err(AcceptError::Header)
+        let terms = accept.deflate.as_ref().and_then(|settings| self.agree(settings));
+        let (agreed, terms) = terms.unzip();
+        let head = accept.encode(key, terms.as_deref()).map_err(AcceptError::Header)?;
+        Ok((head, agreed))
     }
 
     fn split_resource(&self) -> (&str, Option<&str>) {
@@ -340,20 +364,23 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// What goes with the 101; `None` for an answer that closes.
     pub(crate) accepted: Option<Accept>,
+    /// What the 101 says of compression.
+    pub(crate) deflate: Option<Agreed>,
     pub(crate) error: Option<AcceptError>,
 }
 
 impl Request {
-    /// Carries out `decision`.
-    pub(crate) fn answer(&self, decision: Decision) -> Answer {
-        let accept = match decision {
+    /// Carries out `decision`, with the extensions that are set for all connections.
+    pub(crate) fn answer(&self, decision: Decision, websocket: &WebSocket) -> Answer {
+        let mut accept = match decision {
             Decision::Respond(response) => return Answer::closing(&response, self.method()),
             Decision::Accept(accept) => accept,
         };
-        match self.accept(&accept) {
-            Ok(head) => {
+        accept.deflate = accept.deflate.or(websocket.deflate);
+        match self.accept_in_terms(&accept) {
+            Ok((head, deflate)) => {
                 let (body, accepted) = (Bytes::new(), Some(accept));
-                Answer { head, body, status: 101, accepted, error: None }
+                Answer { head, body, status: 101, accepted, deflate, error: None }
             }
             Err(AcceptError::NoUpgrade) => Answer::closing(&upgrade_required(), self.method()),
             Err(error) => Answer::failed(error, self.method()),
@@ -366,7 +393,8 @@ impl Answer {
     pub(crate) fn closing(response: &Response, method: &str) -> Answer {
         match response.encode(method == "HEAD") {
             Ok((head, body)) => {
-                Answer { head, body, status: response.status(), accepted: None, error: None }
+                let status = response.status();
+                Answer { head, body, status, accepted: None, deflate: None, error: None }
             }
             Err(error) => Answer::failed(AcceptError::Header(error), method),
         }
@@ -375,6 +403,7 @@ impl Answer {
     fn failed(error: AcceptError, method: &str) -> Answer {
         let response = Response::refusal(500, "the server could not answer\n");
         let (head, body) = response.encode(method == "HEAD").unwrap_or_default();
-        Answer { head, body, status: response.status(), accepted: None, error: Some(error) }
+        let status = response.status();
+        Answer { head, body, status, accepted: None, deflate: None, error: Some(error) }
     }
 }

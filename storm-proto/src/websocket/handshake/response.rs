@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::token;
 use crate::extensions::Extensions;
+use crate::websocket::deflate::Deflate;
 
 /// A header that cannot be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,6 +155,7 @@ impl Response {
 pub struct Accept {
     pub(crate) subprotocol: Option<String>,
     pub(crate) attached: Extensions,
+    pub(crate) deflate: Option<Deflate>,
     headers: HeaderList,
 }
 
@@ -166,6 +168,15 @@ impl Accept {
     /// Agrees on a subprotocol. It must be one that the client offered.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Accept {
         self.subprotocol = Some(name.into());
+        self
+    }
+
+    /// Compresses messages on this connection, if the client offers that in terms that fit
+    /// (RFC 7692); in place of what is set for all connections.
+    #[cfg(feature = "deflate")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+    pub fn deflate(mut self, settings: Deflate) -> Accept {
+        self.deflate = Some(settings);
         self
     }
 
@@ -185,14 +196,22 @@ impl Accept {
     }
 
     /// The 101 for a request with this accept key (RFC 6455 section 4.2.2).
-    pub(crate) fn encode(&self, accept_key: &str) -> Result<Bytes, HeaderError> {
+    pub(crate) fn encode(
+        &self,
+        accept_key: &str,
+        extension: Option<&str>,
+    ) -> Result<Bytes, HeaderError> {
         let mut head = status_line(101);
         head.push_str("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
         head.push_str(accept_key);
         head.push_str("\r\n");
-        if let Some(name) = &self.subprotocol {
-            for part in ["Sec-WebSocket-Protocol: ", name, "\r\n"] {
-                head.push_str(part);
+        let lines = [
+            ("Sec-WebSocket-Protocol: ", self.subprotocol.as_deref()),
+            ("Sec-WebSocket-Extensions: ", extension),
+        ];
+        for (name, value) in lines {
+            if let Some(value) = value {
+                [name, value, "\r\n"].iter().for_each(|part| head.push_str(part));
             }
         }
         self.headers.write(&mut head)?;
@@ -302,27 +321,27 @@ mod tests {
         for (name, value) in [("a", "b\r\nc: d"), ("a", "b\0"), ("a b", "c"), ("", "c"), ("ä", "c")]
         {
             assert!(Response::new(200).header(name, value).encode(false).is_err());
-            assert!(Accept::new().header(name, value).encode("key").is_err());
+            assert!(Accept::new().header(name, value).encode("key", None).is_err());
         }
     }
 
     #[test]
     fn headers_of_the_handshake_are_not_the_applications() {
         for name in ["upgrade", "CONNECTION", "Sec-WebSocket-Accept", "sec-websocket-extensions"] {
-            let error = Accept::new().header(name, "x").encode("key").unwrap_err();
+            let error = Accept::new().header(name, "x").encode("key", None).unwrap_err();
             assert_eq!(
                 alloc::format!("{error}"),
                 alloc::format!("header {name:?} is set by the handshake itself")
             );
         }
-        assert!(Accept::new().header("Set-Cookie", "a=b").encode("key").is_ok());
+        assert!(Accept::new().header("Set-Cookie", "a=b").encode("key", None).is_ok());
         assert!(Response::new(200).header("content-length", "1").encode(false).is_err());
     }
 
     #[test]
     fn an_acceptance_is_the_101_of_the_rfc() {
         let head =
-            Accept::new().subprotocol("chat").encode("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=").unwrap();
+            Accept::new().subprotocol("chat").encode("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None).unwrap();
         assert_eq!(
             head,
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
