@@ -28,6 +28,12 @@ def need_binaries():
             raise Lacking(f"{binary} is not there; build it first:\n    {BUILD}")
 
 
+def need_tools(*names):
+    for name in names:
+        if not shutil.which(name):
+            raise Lacking(f"{name} is not there; install it")
+
+
 def is_inside():
     """True in the Python environment that has the packages."""
     return Path(sys.prefix).resolve() == VENV.resolve()

@@ -22,6 +22,7 @@ from servers import Storm
 MODULES = {
     "rude": "rude",
     "tcp": "plain_tcp",
+    "tls": "over_tls",
     "websockets": "with_websockets",
     "ws": "with_ws.mjs",
     "browser": "in_browser.mjs",
@@ -72,11 +73,13 @@ def wants(patterns, module, name):
 def prepare(modules):
     """Installs what is lacking, and goes on in the environment that has the packages."""
     environment.need_binaries()
+    if "tls" in modules:
+        environment.need_tools("openssl", "curl")
     if {"ws", "browser"} & set(modules):
         environment.need_node_packages()
     if "browser" in modules:
         environment.need_chromium()
-    if "websockets" in modules and not environment.is_inside():
+    if {"tls", "websockets"} & set(modules) and not environment.is_inside():
         python = str(environment.need_python_packages())
         os.execv(python, [python, *sys.argv])
 

@@ -186,6 +186,20 @@ check("compression_is_declined", async (storm) => {
   await client.end();
 });
 
+check("over_tls", async (storm) => {
+  // A certificate of the server's own making, for which nobody vouches.
+  const server = await storm.echo("--tls");
+  const strict = new Client(server);
+  const problem = await within(strict.open.catch((error) => error.code), "an error");
+  expectEqual(problem, "DEPTH_ZERO_SELF_SIGNED_CERT", "what Node says");
+  const client = await Client.connect(server, [], { rejectUnauthorized: false });
+  for (const size of [0, 125, 16_384, 65_536, MIB]) {
+    client.send(pattern(size));
+    expectEqual(await client.next(), pattern(size), `echo of ${size} bytes`);
+  }
+  expectEqual((await client.end(4000, "bye")).code, 4000, "code of the server's Close");
+});
+
 check("headers_of_ones_own", async (storm) => {
   const headers = { Authorization: "Bearer token", Cookie: "a=b; c=d", "X-Long": "x".repeat(4000) };
   const client = await Client.connect(await storm.echo(), [], { headers, origin: "null" });

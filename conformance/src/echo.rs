@@ -12,7 +12,7 @@ use storm_proto::service::Server;
 use storm_proto::websocket::Deflate;
 use tokio::sync::Notify;
 
-use crate::{Job, Runtime};
+use crate::{Job, Runtime, tls};
 
 /// How long sessions may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ pub(crate) struct Options {
     /// The longest message and frame in bytes.
     #[arg(long)]
     max_message: Option<usize>,
+    #[command(flatten)]
+    tls: tls::ServerOptions,
     /// Compresses messages of all sizes, if the client offers it.
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
     deflate: Option<Deflating>,
@@ -71,8 +73,13 @@ enum Protocol {
 }
 
 impl Protocol {
-    fn scheme(self) -> &'static str {
-        if self == Protocol::Ws { "ws" } else { "tcp" }
+    fn scheme(self, tls: bool) -> &'static str {
+        match (self, tls) {
+            (Protocol::Ws, false) => "ws",
+            (Protocol::Ws, true) => "wss",
+            (_, false) => "tcp",
+            (_, true) => "tls",
+        }
     }
 }
 
@@ -103,9 +110,15 @@ impl Job for Options {
                 None => LengthPrefix::new(),
             }),
         };
+        let tls = self.tls.build()?;
+        let scheme = self.protocol.scheme(tls.is_some());
+        let server = match tls {
+            Some(tls) => server.tls(tls),
+            None => server,
+        };
         let server = server.on_message(|session, message| session.send(message));
         let running = adapter.wait(server.start())?;
-        say(&format!("listening on {}://{}", self.protocol.scheme(), running.address()))?;
+        say(&format!("listening on {scheme}://{}", running.address()))?;
         adapter.block_on(INTERRUPTED.notified());
         adapter.wait(running.stop(GRACE));
         Ok(())

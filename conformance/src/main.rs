@@ -4,6 +4,8 @@
 mod autobahn;
 mod client;
 mod echo;
+mod talk;
+mod tls;
 
 use std::io;
 use std::process::ExitCode;
@@ -19,6 +21,8 @@ enum Command {
     Echo(echo::Options),
     /// Runs the cases of an Autobahn fuzzing server.
     Client(client::Options),
+    /// Connects, sends a line of text, prints the first answer, and closes.
+    Talk(talk::Options),
     /// Runs the Autobahn cases against both roles and judges them.
     Autobahn(autobahn::Options),
 }
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Echo(options) => echo::run(&options),
         Command::Client(options) => client::run(&options),
+        Command::Talk(options) => talk::run(&options),
         Command::Autobahn(options) => autobahn::run(&options),
     };
     match result {

@@ -10,6 +10,7 @@ mod scenarios {
     pub(crate) mod lasting;
     pub(crate) mod load;
     pub(crate) mod raw;
+    pub(crate) mod secured;
     pub(crate) mod server;
     pub(crate) mod unix;
 }
@@ -94,4 +95,21 @@ mod async_std {
 
 mod std {
     all_scenarios!(crate::scenarios::harness::Std);
+}
+
+/// All of it again, with TLS below.
+mod tls {
+    use crate::scenarios::harness::{self, Secured};
+
+    mod tokio {
+        all_scenarios!(super::Secured<super::harness::Tokio>);
+    }
+
+    mod smol {
+        all_scenarios!(super::Secured<super::harness::Smol>);
+    }
+
+    mod std {
+        all_scenarios!(super::Secured<super::harness::Std>);
+    }
 }

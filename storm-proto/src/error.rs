@@ -25,6 +25,9 @@ pub enum Error {
     Transport(TransportError),
     /// A deadline passed.
     Timer(Timer),
+    /// TLS failed; its kind says whose fault that is.
+    #[cfg(feature = "tls")]
+    Tls(crate::tls::TlsError),
 }
 
 impl Error {
@@ -38,6 +41,8 @@ impl Error {
             Error::Transport(_) => None,
             Error::Timer(Timer::Idle) => Some(CloseCode::NORMAL),
             Error::Timer(_) => None,
+            #[cfg(feature = "tls")]
+            Error::Tls(_) => None,
         }
     }
 }
@@ -49,6 +54,8 @@ impl fmt::Display for Error {
             Error::Peer(error) => write!(f, "the peer broke the protocol: {error}"),
             Error::Transport(error) => error.fmt(f),
             Error::Timer(timer) => write!(f, "the {timer} deadline passed"),
+            #[cfg(feature = "tls")]
+            Error::Tls(error) => error.fmt(f),
         }
     }
 }

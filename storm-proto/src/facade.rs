@@ -13,6 +13,10 @@ pub use crate::service::{
     Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, MessageStream, Metrics,
     OpenError, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,
 };
+#[cfg(feature = "tls")]
+pub use crate::tls::{
+    self, TlsClient, TlsError, TlsErrorKind, TlsFacts, TlsIdentity, TlsRoots, TlsServer, TlsVersion,
+};
 #[cfg(feature = "deflate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
 pub use crate::websocket::Deflate;

@@ -129,5 +129,8 @@ pub(crate) mod server;
 #[cfg(feature = "std")]
 pub mod service;
 
+#[cfg(feature = "tls")]
+pub mod tls;
+
 #[cfg(feature = "std")]
 pub mod facade;

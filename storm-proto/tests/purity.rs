@@ -23,9 +23,9 @@ const BANNED: [(&str, &str); 12] = [
 /// A client that is told to goes the way that the environment names.
 const EXCEPTION: (&str, &str) = ("std::env", "service/connector.rs");
 
-/// Where `std` may be named at all: what an application sees needs locks and wakers, and
-/// compression pools of its threads.
-const WITH_STD: [&str; 2] = ["service", "deflate"];
+/// Where `std` may be named at all: what an application sees needs locks and wakers,
+/// compression pools of its threads, and TLS is rustls with std.
+const WITH_STD: [&str; 3] = ["service", "deflate", "tls"];
 
 #[test]
 fn no_source_of_the_core_names_io_a_runtime_or_a_clock() {

@@ -1,6 +1,6 @@
 //! Storm is the client.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,22 @@ use storm_proto::{Cause, SendError, Side, WebSocket};
 
 use super::harness::{Harness, PATIENCE, Seen, teller};
 use super::raw::{Raw, frame};
+use super::secured;
 
-fn listen() -> (TcpListener, String) {
+fn listen<H: Harness>() -> (TcpListener, String) {
+    let (listener, address) = bind::<H>();
+    (listener, format!("{}://{address}/path", if H::TLS { "wss" } else { "ws" }))
+}
+
+fn bind<H: Harness>() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/path", listener.local_addr().unwrap());
-    (listener, url)
+    let address = listener.local_addr().unwrap();
+    secured::mark(address.port(), H::TLS);
+    (listener, address)
 }
 
 pub(crate) fn a_client_opens_talks_and_closes_cleanly<H: Harness>() {
-    let (listener, url) = listen();
+    let (listener, url) = listen::<H>();
     let serving = std::thread::spawn(move || {
         let mut server = Raw::accept(&listener);
         let request = server.serve_websocket();
@@ -49,7 +56,7 @@ pub(crate) fn a_client_opens_talks_and_closes_cleanly<H: Harness>() {
 }
 
 pub(crate) fn a_client_is_told_why_it_was_refused<H: Harness>() {
-    let (listener, url) = listen();
+    let (listener, url) = listen::<H>();
     let serving = std::thread::spawn(move || {
         let mut server = Raw::accept(&listener);
         server.head();
@@ -67,7 +74,7 @@ pub(crate) fn a_client_is_told_why_it_was_refused<H: Harness>() {
 }
 
 pub(crate) fn a_client_that_cannot_connect_is_told_at_once<H: Harness>() {
-    let (listener, url) = listen();
+    let (listener, url) = listen::<H>();
     drop(listener);
     let error = H::connect(Client::<H::Runtime>::new(&url)).unwrap_err();
     assert!(matches!(error, ConnectError::Transport(_)), "{error}");
@@ -76,19 +83,18 @@ pub(crate) fn a_client_that_cannot_connect_is_told_at_once<H: Harness>() {
 }
 
 pub(crate) fn a_silent_server_costs_no_more_than_the_deadline<H: Harness>() {
-    let (listener, url) = listen();
+    let (listener, url) = listen::<H>();
     let client = Client::<H::Runtime>::new(&url).connect_timeout(Duration::from_millis(50));
     let start = Instant::now();
     let error = H::connect(client).unwrap_err();
     assert!(matches!(error, ConnectError::Timeout(_)), "{error}");
     assert!(start.elapsed() < PATIENCE);
-    let mut server = Raw::accept(&listener);
-    server.head();
-    assert!(server.rest().is_empty(), "the socket is closed");
+    let asked = Raw::accept_silently(&listener).rest();
+    assert!(!asked.is_empty(), "the socket is closed behind what was asked");
 }
 
 pub(crate) fn a_server_that_vanishes_is_lost<H: Harness>() {
-    let (listener, url) = listen();
+    let (listener, url) = listen::<H>();
     let (vanish, vanishing) = channel::<()>();
     let serving = std::thread::spawn(move || {
         let mut server = Raw::accept(&listener);
@@ -106,10 +112,8 @@ pub(crate) fn a_server_that_vanishes_is_lost<H: Harness>() {
 }
 
 pub(crate) fn a_dropped_connect_closes_the_socket<H: Harness>() {
-    let (listener, url) = listen();
-    H::give_up(
-        Client::<H::Runtime>::new(&url).connect_timeout(Duration::from_millis(50)).connect(),
-    );
+    let (listener, url) = listen::<H>();
+    H::give_up(H::client(&url).connect_timeout(Duration::from_millis(50)).connect());
     // Whether or not a connection came about, nobody holds it open.
     listener.set_nonblocking(true).unwrap();
     if let Ok((stream, _)) = listener.accept() {
@@ -160,12 +164,13 @@ pub(crate) fn a_client_and_a_server_of_this_runtime_compress<H: Harness>() {
 }
 
 pub(crate) fn a_plain_client_talks_lines<H: Harness>() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (listener, address) = bind::<H>();
+    let url = format!("{}://{address}", if H::TLS { "tls" } else { "tcp" });
+    let accepting = std::thread::spawn(move || Raw::accept(&listener));
     let (handler, told) = teller();
     let client = Client::<H::Runtime>::new(&url).framed(Delimiter::lines()).handler(handler);
     let session = H::connect(client).unwrap();
-    let mut server = Raw::accept(&listener);
+    let mut server = accepting.join().unwrap();
     told.connected();
     server.send(b"hello\n");
     assert!(matches!(told.next(), Seen::Message(_, message) if message.as_bytes() == b"hello"));

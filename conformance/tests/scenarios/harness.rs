@@ -1,6 +1,7 @@
 //! What a scenario needs of a runtime, and what it sees of Storm.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use conformance::adapter::{Adapter, OnAsyncStd, OnSmol, OnStd, OnTokio};
 use storm_proto::service::{Client, ConnectError, Handler, Running, Runtime, Server, Session};
 use storm_proto::{CloseCode, DisconnectReason, Error, Message, OwnedMessage, WebSocket};
+
+use super::secured;
 
 /// Longer than anything takes that happens at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,6 +24,9 @@ type Wait<R, F> = <R as Runtime>::Wait<F>;
 pub(crate) trait Harness {
     type Adapter: Adapter<Runtime = Self::Runtime>;
     type Runtime: Runtime + Default;
+
+    /// Whether there is TLS below everything.
+    const TLS: bool = false;
 
     /// One for all scenarios.
     fn adapter() -> &'static Self::Adapter;
@@ -42,12 +48,23 @@ pub(crate) trait Harness {
     }
 
     fn start<H: Handler>(server: Server<Self::Runtime, H>) -> Started<Self> {
+        let server = if Self::TLS { server.tls(secured::server()) } else { server };
         let running = Self::wait(server.start()).expect("the server starts");
+        if let Some(address) = running.address().ip() {
+            secured::mark(address.port(), Self::TLS);
+        }
         Started { running: Some(running) }
     }
 
     fn connect<H: Handler>(client: Client<Self::Runtime, H>) -> Result<Session, ConnectError> {
+        let client = if Self::TLS { client.tls(secured::client()) } else { client };
         Self::wait(client.runtime(Self::runtime()).connect())
+    }
+
+    /// A client that [`Harness::connect`] will not see.
+    fn client(url: impl Into<String>) -> Client<Self::Runtime> {
+        let client = Client::new(url).runtime(Self::runtime());
+        if Self::TLS { client.tls(secured::client()) } else { client }
     }
 
     fn server() -> Server<Self::Runtime> {
@@ -75,7 +92,7 @@ impl<H: Harness + ?Sized> Started<H> {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("ws://{}/", self.address())
+        format!("{}://{}/", if H::TLS { "wss" } else { "ws" }, self.address())
     }
 }
 
@@ -108,6 +125,20 @@ harness!(Tokio, OnTokio, OnTokio::new(2).expect("a runtime"));
 harness!(Smol, OnSmol, OnSmol::new(2).expect("an executor"));
 harness!(AsyncStd, OnAsyncStd, OnAsyncStd);
 harness!(Std, OnStd, OnStd);
+
+/// The same with TLS below.
+pub(crate) struct Secured<H>(PhantomData<H>);
+
+impl<H: Harness> Harness for Secured<H> {
+    type Adapter = H::Adapter;
+    type Runtime = H::Runtime;
+
+    const TLS: bool = true;
+
+    fn adapter() -> &'static H::Adapter {
+        H::adapter()
+    }
+}
 
 /// Waits for something that another thread brings about.
 pub(crate) fn until(condition: impl Fn() -> bool) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storm_proto::service::{Client, Retry, Server};
+use storm_proto::service::{Retry, Server};
 use storm_proto::{Cause, OwnedMessage, Reconnect, WebSocket};
 
 use super::harness::{Harness, Seen, teller};
@@ -14,7 +14,7 @@ pub(crate) fn a_client_comes_back_through_a_restart_of_its_server<H: Harness>() 
     let server = H::start(H::websocket().on_message(|session, message| session.send(message)));
     let address = server.address().to_string();
     let (handler, told) = teller();
-    let client = Client::<H::Runtime>::new(server.url()).runtime(H::runtime()).handler(handler);
+    let client = H::client(server.url()).handler(handler);
     let client = H::block_on(async move { client.reconnect(AT_ONCE) }).unwrap();
     let first = told.connected();
     assert_eq!(H::wait(client.connected()).unwrap(), first);
@@ -39,7 +39,7 @@ pub(crate) fn a_client_that_comes_back_to_nobody_gives_up<H: Harness>() {
     let url = server.url();
     drop(server);
     let (tell, told) = std::sync::mpsc::channel();
-    let client = Client::<H::Runtime>::new(url).runtime(H::runtime());
+    let client = H::client(url);
     let client = client.on_reconnecting(move |retry| tell.send(retry.clone()));
     let client = H::block_on(async move { client.reconnect(AT_ONCE.max_attempts(2)) }).unwrap();
     assert!(H::wait(client.stopped()).is_some());
@@ -57,13 +57,13 @@ pub(crate) fn a_client_that_comes_back_to_nobody_gives_up<H: Harness>() {
 pub(crate) fn a_dropped_client_closes_its_session<H: Harness>() {
     let (handler, told) = teller();
     let server = H::start(H::websocket().handler(handler));
-    let client = Client::<H::Runtime>::new(server.url()).runtime(H::runtime());
+    let client = H::client(server.url());
     let client = H::block_on(async move { client.reconnect(AT_ONCE) }).unwrap();
     told.connected();
     H::wait(client.connected()).unwrap();
     H::block_on(async move { drop(client) });
     assert!(told.disconnected().clean);
-    let inbox = Client::<H::Runtime>::new(server.url()).runtime(H::runtime()).open();
+    let inbox = H::client(server.url()).open();
     let inbox = H::wait(inbox).unwrap();
     let session = told.connected();
     // Two that nobody asks for.
@@ -80,7 +80,7 @@ pub(crate) fn messages_are_asked_for_in_a_loop<H: Harness>() {
         }
         session.close();
     }));
-    let inbox = Client::<H::Runtime>::new(server.url()).runtime(H::runtime()).open();
+    let inbox = H::client(server.url()).open();
     let mut inbox = H::wait(inbox).unwrap();
     inbox.session().send("thrice").unwrap();
     let mut received = Vec::new();

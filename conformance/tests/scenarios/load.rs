@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use storm_proto::service::{Client, Handler, Session};
+use storm_proto::service::{Handler, Session};
 use storm_proto::{Cause, Heartbeat, Message, SendError, Side, WebSocket};
 
 use super::harness::{Gate, Harness, teller, until};
@@ -115,7 +115,7 @@ pub(crate) fn sixty_megabytes_go_both_ways_at_once<H: Harness>() {
     let server = H::start(H::websocket().on_message(|session, message| session.send(message)));
     let returned = Arc::<AtomicUsize>::default();
     let count = returned.clone();
-    let client = Client::<H::Runtime>::new(server.url()).on_message(move |_, message| {
+    let client = H::client(server.url()).on_message(move |_, message| {
         assert_eq!(message.len(), MESSAGE);
         count.fetch_add(1, Ordering::Relaxed);
     });

@@ -5,25 +5,28 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::harness::PATIENCE;
+use super::secured::Stream;
 
 /// A peer that speaks bytes.
 pub(crate) struct Raw {
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl Raw {
     pub(crate) fn connect(address: SocketAddr) -> Raw {
-        Raw::new(TcpStream::connect(address).expect("a connection"))
+        let socket = TcpStream::connect(address).expect("a connection");
+        Raw { stream: Stream::client(patient(socket)) }
     }
 
     pub(crate) fn accept(listener: &TcpListener) -> Raw {
-        Raw::new(listener.accept().expect("a connection").0)
+        let (socket, _) = listener.accept().expect("a connection");
+        Raw { stream: Stream::server(patient(socket)) }
     }
 
-    fn new(stream: TcpStream) -> Raw {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Raw { stream }
+    /// Accepts, and says nothing, not even what TLS would.
+    pub(crate) fn accept_silently(listener: &TcpListener) -> Raw {
+        let (socket, _) = listener.accept().expect("a connection");
+        Raw { stream: Stream::plain(patient(socket)) }
     }
 
     /// A WebSocket whose opening handshake is done.
@@ -98,7 +101,7 @@ impl Raw {
     pub(crate) fn is_reset(&mut self) -> bool {
         let mut byte = [0];
         loop {
-            match self.stream.read(&mut byte) {
+            match self.stream.socket.read(&mut byte) {
                 Ok(0) => return false,
                 Ok(_) => {}
                 Err(error) => return error.kind() == ErrorKind::ConnectionReset,
@@ -108,17 +111,24 @@ impl Raw {
 
     /// Ends this direction.
     pub(crate) fn end(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.close();
+        self.stream.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Ends with a reset.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&self.stream.socket).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub(crate) fn try_clone(&self) -> Raw {
-        Raw { stream: self.stream.try_clone().unwrap() }
+        Raw { stream: self.stream.try_clone() }
     }
+}
+
+fn patient(socket: TcpStream) -> TcpStream {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket
 }
 
 /// A frame with the mask key 0, or without a mask.

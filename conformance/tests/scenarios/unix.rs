@@ -4,7 +4,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Address, Client, Server};
+use storm_proto::service::{Address, Server};
 use storm_proto::{Cause, OwnedMessage, Side, WebSocket};
 
 use super::harness::{Harness, Seen, teller};
@@ -24,8 +24,9 @@ pub(crate) fn a_websocket_and_lines_go_over_unix_sockets<H: Harness>() {
     let (handler, told) = teller();
     let server = H::start(bind().websocket(WebSocket::new()).handler(handler));
     assert_eq!(server.running().address().to_string(), address);
-    let url = format!("ws+{address}:/chat");
-    let inbox = Client::<H::Runtime>::new(url).runtime(H::runtime()).open();
+    let (websocket, plain) = if H::TLS { ("wss+", "tls+") } else { ("ws+", "") };
+    let url = format!("{websocket}{address}:/chat");
+    let inbox = H::client(url).open();
     let mut inbox = H::wait(inbox).unwrap();
     assert_eq!(told.connected().peer(), &Address::Unix(None));
     inbox.session().send("hello").unwrap();
@@ -38,17 +39,18 @@ pub(crate) fn a_websocket_and_lines_go_over_unix_sockets<H: Harness>() {
 
     let (handler, told) = teller();
     let _server = H::start(bind().framed(Delimiter::lines()).handler(handler));
-    let client = Client::<H::Runtime>::new(&address).runtime(H::runtime());
+    let client = H::client(format!("{plain}{address}"));
     let mut inbox = H::wait(client.framed(Delimiter::lines()).open()).unwrap();
     inbox.session().send("a line").unwrap();
     let line = H::wait(inbox.next()).unwrap().unwrap();
     assert_eq!(line.as_bytes(), b"a line");
     drop(told.connected());
     assert!(matches!(told.next(), Seen::Message(1, _)));
-    // A Unix socket knows no reset: the peer sees the end.
+    // A Unix socket knows no reset: the peer sees the end, which TLS does not believe in.
     inbox.session().abort();
     let reason = told.disconnected();
-    assert_eq!((reason.side, reason.cause), (Side::Remote, Cause::Closed));
+    let expected = if H::TLS { Cause::TlsError } else { Cause::Closed };
+    assert_eq!((reason.side, reason.cause), (Side::Remote, expected));
 }
 
 pub(crate) fn a_stale_socket_file_is_replaced_and_a_live_one_is_not<H: Harness>() {

@@ -14,6 +14,8 @@ pub enum Scheme {
     Wss,
     /// `tcp`: a plain stream; the port must be given.
     Tcp,
+    /// `tls`: a stream over TLS; the port must be given.
+    Tls,
 }
 
 impl Scheme {
@@ -26,7 +28,7 @@ impl Scheme {
     /// True if TLS must be below. A secure scheme never falls back to a plain one.
     #[must_use]
     pub const fn is_secure(self) -> bool {
-        matches!(self, Scheme::Wss)
+        matches!(self, Scheme::Wss | Scheme::Tls)
     }
 
     const fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Scheme {
             Scheme::Ws => "ws",
             Scheme::Wss => "wss",
             Scheme::Tcp => "tcp",
+            Scheme::Tls => "tls",
         }
     }
 
@@ -41,7 +44,7 @@ impl Scheme {
         match self {
             Scheme::Ws => Some(80),
             Scheme::Wss => Some(443),
-            Scheme::Tcp => None,
+            Scheme::Tcp | Scheme::Tls => None,
         }
     }
 }
@@ -66,8 +69,9 @@ pub enum Target {
 
 /// A checked address:
 ///
-/// - `ws://host[:port][/path][?query]`, `wss://..`, `tcp://host:port`
-/// - `ws+unix:/path/of/socket[:/path][?query]`, `unix:/path/of/socket`
+/// - `ws://host[:port][/path][?query]`, `wss://..`, `tcp://host:port`, `tls://..`
+/// - `ws+unix:/path/of/socket[:/path][?query]`, `wss+unix:..`, `unix:/path/of/socket`,
+///   `tls+unix:..`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uri {
     scheme: Scheme,
@@ -132,6 +136,7 @@ impl fmt::Display for Uri {
         let resource = if self.scheme.is_websocket() { &self.resource[..] } else { "" };
         match (&self.target, self.scheme) {
             (Target::Unix { path }, Scheme::Tcp) => write!(f, "unix:{path}"),
+            (Target::Unix { path }, Scheme::Tls) => write!(f, "tls+unix:{path}"),
             (Target::Unix { path }, scheme) => {
                 write!(f, "{}+unix:{path}:{resource}", scheme.name())
             }
@@ -166,7 +171,9 @@ pub enum UriError {
 impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            UriError::Scheme => "the address must start with ws://, wss://, tcp:// or unix:",
+            UriError::Scheme => {
+                "the address must start with ws://, wss://, tcp://, tls:// or unix:"
+            }
             UriError::Socket => "the path of the unix socket is not absolute",
             UriError::Host => "the address has no valid host (use xn--.. for other scripts)",
             UriError::Port => "the address has no valid port",
@@ -189,7 +196,7 @@ impl FromStr for Uri {
             return parse_unix(scheme, path);
         }
         let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
-        let scheme = [Scheme::Ws, Scheme::Wss, Scheme::Tcp]
+        let scheme = [Scheme::Ws, Scheme::Wss, Scheme::Tcp, Scheme::Tls]
             .into_iter()
             .find(|known| known.name().eq_ignore_ascii_case(scheme))
             .ok_or(UriError::Scheme)?;
@@ -214,6 +221,7 @@ fn parse_unix(scheme: &str, path: &str) -> Result<Uri, UriError> {
         "" => Scheme::Tcp,
         "ws+" => Scheme::Ws,
         "wss+" => Scheme::Wss,
+        "tls+" => Scheme::Tls,
         _ => return Err(UriError::Scheme),
     };
     if path.contains('#') {
@@ -316,6 +324,7 @@ mod tests {
         expect("ws://h/p?", Scheme::Ws, "h", 80, "/p");
         expect("ws://[::1]:9001/x", Scheme::Ws, "[::1]:9001", 9001, "/x");
         expect("wss://[::1]", Scheme::Wss, "[::1]", 443, "/");
+        expect("tls://h:5000", Scheme::Tls, "h:5000", 5000, "/");
         expect("tcp://127.0.0.1:5000", Scheme::Tcp, "127.0.0.1:5000", 5000, "/");
     }
 
@@ -323,6 +332,7 @@ mod tests {
     fn unix_sockets_have_a_path_and_maybe_a_resource() {
         for (text, scheme, socket, resource) in [
             ("unix:/run/a.sock", Scheme::Tcp, "/run/a.sock", "/"),
+            ("tls+unix:/run/a.sock", Scheme::Tls, "/run/a.sock", "/"),
             ("ws+unix:/run/a.sock", Scheme::Ws, "/run/a.sock", "/"),
             ("ws+unix:/run/a.sock:/chat?x", Scheme::Ws, "/run/a.sock", "/chat?x"),
         ] {
@@ -354,6 +364,7 @@ mod tests {
             ("ws://h:+80", UriError::Port),
             ("ws://h:8a", UriError::Port),
             ("tcp://h", UriError::Port),
+            ("tls://h", UriError::Port),
             ("ws://user@h", UriError::UserInfo),
             ("ws://user:pass@h:80", UriError::UserInfo),
             ("ws://h/p#x", UriError::Fragment),
@@ -369,7 +380,15 @@ mod tests {
 
     #[test]
     fn an_address_prints_as_it_can_be_parsed_again() {
-        for text in ["ws://h/", "wss://[::1]:9/p?q", "tcp://h:1", "unix:/a", "ws+unix:/a:/b?c"] {
+        for text in [
+            "ws://h/",
+            "wss://[::1]:9/p?q",
+            "tcp://h:1",
+            "tls://h:1",
+            "unix:/a",
+            "tls+unix:/a",
+            "ws+unix:/a:/b?c",
+        ] {
             assert_eq!(text.parse::<Uri>().unwrap().to_string(), text);
         }
     }

@@ -69,6 +69,8 @@ pub struct Link {
     pulse: Pulse,
     /// The peer's stream ended.
     end_of_stream: bool,
+    /// It was cut off: what came may not be all.
+    truncated: bool,
     /// Our direction is shut down.
     shut_down: bool,
     /// Bytes received while closing.
@@ -90,6 +92,7 @@ impl Link {
             timers,
             pulse: Pulse::new(),
             end_of_stream: false,
+            truncated: false,
             shut_down: false,
             discarded: 0,
             reason: None,
@@ -185,6 +188,38 @@ impl Link {
     pub fn transport_failed(&mut self, error: impl Into<TransportError>) {
         let error = Error::Transport(error.into());
         self.finish(DisconnectReason::fault(Side::Remote, Cause::TransportError, error), false);
+    }
+
+    /// The peer's stream ended without the word of TLS that it does. A WebSocket has a word of
+    /// its own; plain TCP cannot tell this end from one that somebody on the way has made.
+    #[cfg(feature = "tls")]
+    pub(crate) fn truncated(
+        &mut self,
+        error: crate::tls::TlsError,
+        unfinished: Bytes,
+        now: Instant,
+    ) {
+        if self.role.is_none() && !self.is_finished() {
+            self.truncated = true;
+            let error = Error::Tls(error);
+            let mut reason = DisconnectReason::fault(Side::Remote, Cause::TlsError, error);
+            reason.unfinished = unfinished.clone();
+            self.end(reason, now);
+        }
+        self.end_of_stream(unfinished, now);
+    }
+
+    /// TLS failed before the connection was open: the peer is told, and read out.
+    #[cfg(feature = "tls")]
+    pub(crate) fn refuse_tls(&mut self, error: crate::tls::TlsError, now: Instant) {
+        self.end(DisconnectReason::fault(Side::Remote, Cause::TlsError, Error::Tls(error)), now);
+    }
+
+    /// TLS failed on an open connection.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_failed(&mut self, error: crate::tls::TlsError) {
+        let error = Error::Tls(error);
+        self.finish(DisconnectReason::fault(Side::Remote, Cause::TlsError, error), false);
     }
 
     // Inputs from the application.
@@ -374,7 +409,8 @@ impl Link {
         let mut reason = reason
             .map_or_else(|| DisconnectReason::new(Side::Local, Cause::Aborted), |boxed| *boxed);
         reason.undelivered += undelivered;
-        let in_order = self.role.is_some() || (self.shut_down && self.end_of_stream);
+        let in_order =
+            self.role.is_some() || (self.shut_down && self.end_of_stream && !self.truncated);
         reason.clean &= undelivered == 0 && in_order;
         self.phase = match self.phase {
             Phase::Finished { reset } => Phase::Finished { reset },

@@ -35,6 +35,8 @@ pub enum Cause {
     MessageTooBig,
     /// The network or the operating system failed; a reset by the peer is one.
     TransportError,
+    /// TLS failed, or its stream was cut off; the error says how.
+    TlsError,
     /// The opening took too long.
     HandshakeTimeout,
     /// The peer gave no sign of life.

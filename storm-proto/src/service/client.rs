@@ -5,6 +5,8 @@ use core::future::Future;
 use core::time::Duration;
 use std::string::String;
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 
 use super::callbacks::Callbacks;
 use super::connect_error::ConnectError;
@@ -24,6 +26,8 @@ use crate::connection::reason::DisconnectReason;
 use crate::error::Error;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
+#[cfg(feature = "tls")]
+use crate::tls::TlsClient;
 use crate::websocket::WebSocket;
 use crate::websocket::handshake::Offer;
 
@@ -36,7 +40,7 @@ pub struct Client<R, H = Callbacks> {
 
 impl<R: Runtime + Default> Client<R> {
     /// A client of `ws://host[:port][/path]`, `tcp://host:port`, `ws+unix:/socket[:/path]` or
-    /// `unix:/socket`.
+    /// `unix:/socket`; with TLS of `wss://..`, `tls://..`, `wss+unix:..` or `tls+unix:..`.
     pub fn new(address: impl Into<String>) -> Client<R> {
         let connector = Connector {
             runtime: R::default(),
@@ -47,6 +51,8 @@ impl<R: Runtime + Default> Client<R> {
             socket: SocketOptions::new(),
             way: Way::Direct,
             connect_timeout: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            tls: OnceLock::new(),
         };
         Client { connector, handler: Callbacks::new() }
     }
@@ -116,6 +122,16 @@ impl<R: Runtime, H> Client<R, H> {
     /// Sets how many bytes may wait to be written; 1 MiB.
     pub fn max_pending_send(mut self, bytes: usize) -> Self {
         self.connector.options.marks = WaterMarks::new(bytes);
+        self
+    }
+
+    /// Sets whom a secure address trusts, and what this side shows; the defaults are those of
+    /// [`TlsClient::new`], which is then made by the first connect: it may read the roots of the
+    /// platform from files, and blocks for it. To be used with an address of TLS: it does not make another one
+    /// secure.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsClient) -> Self {
+        self.connector.tls = OnceLock::from(tls);
         self
     }
 
@@ -218,7 +234,8 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     /// [`Handler::on_reconnecting`] is told of each attempt and of giving up.
     ///
     /// # Errors
-    /// [`ConnectError::Uri`] or [`ConnectError::NoTls`]: no attempt could succeed.
+    /// [`ConnectError::Uri`], [`ConnectError::NoTls`] or `ConnectError::Tls`: no attempt could
+    /// succeed.
     pub fn reconnect(self, options: Reconnect) -> Result<Reconnecting<R>, ConnectError> {
         self.connector.uri()?;
         Reconnecting::start(self.connector, self.handler, options)

@@ -3,10 +3,15 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::session::Session;
 use crate::client::proxy::ProxyError;
 use crate::client::reconnect::Verdict;
 use crate::client::uri::UriError;
+#[cfg(feature = "tls")]
+use crate::error::Error;
 use crate::error::TransportError;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsErrorKind};
 use crate::websocket::handshake::HandshakeError;
 
 /// Why a connect failed.
@@ -15,8 +20,12 @@ use crate::websocket::handshake::HandshakeError;
 pub enum ConnectError {
     /// Local: the address cannot be connected to. Nothing was tried.
     Uri(UriError),
-    /// Local: `wss` needs TLS, which this build does not have. It never falls back to plain.
+    /// Local: the address needs TLS, which this build does not have. It never falls back to
+    /// plain.
     NoTls,
+    /// TLS failed; its kind says whose fault that is.
+    #[cfg(feature = "tls")]
+    Tls(TlsError),
     /// The network: the name was not found, or no address answered.
     Transport(TransportError),
     /// The proxy: it refused, does not speak as one, or cannot be asked.
@@ -56,8 +65,33 @@ impl ConnectError {
         }
     }
 
+    /// What made the handshake of TLS fail.
+    #[cfg(feature = "tls")]
+    pub(crate) fn of_tls(error: std::io::Error) -> ConnectError {
+        match TlsError::of(&error) {
+            Some(error) => ConnectError::Tls(error),
+            None => ConnectError::Transport(error.into()),
+        }
+    }
+
+    /// Why the stream of a handshake ended: with TLS 1.3 a server may refuse a client's
+    /// certificate as late as this.
+    pub(crate) fn of_end(session: &Session) -> ConnectError {
+        #[cfg(feature = "tls")]
+        if let Some(Error::Tls(error)) = session.shared().fault() {
+            return ConnectError::Tls(error);
+        }
+        let _ = session;
+        ConnectError::Handshake(HandshakeError::EndOfStream)
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
+            #[cfg(feature = "tls")]
+            ConnectError::Tls(error) => match error.kind() {
+                TlsErrorKind::Corrupt | TlsErrorKind::Truncated => Verdict::RETRY,
+                _ => Verdict::Final,
+            },
             ConnectError::Uri(_) | ConnectError::NoTls => Verdict::Final,
             ConnectError::Transport(_) | ConnectError::Timeout(_) => Verdict::RETRY,
             ConnectError::Proxy(error) => error.verdict(),
@@ -70,7 +104,11 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::Uri(error) => error.fmt(f),
-            ConnectError::NoTls => f.write_str("wss needs tls, which this build does not have"),
+            ConnectError::NoTls => {
+                f.write_str("the address needs tls, which this build does not have")
+            }
+            #[cfg(feature = "tls")]
+            ConnectError::Tls(error) => error.fmt(f),
             ConnectError::Transport(error) => error.fmt(f),
             ConnectError::Proxy(error) => error.fmt(f),
             ConnectError::Handshake(error) => error.fmt(f),

@@ -2,8 +2,11 @@
 //! deadline.
 
 use core::time::Duration;
+use std::boxed::Box;
 use std::string::String;
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 
@@ -11,11 +14,14 @@ use super::connect_error::ConnectError;
 use super::dial;
 use super::driver::{Driver, Guard};
 use super::handler::Handler;
+#[cfg(feature = "tls")]
+use super::opening::secure_client;
 use super::opening::{open_client, open_tunnel};
 use super::options::SocketOptions;
 use super::race::before;
 use super::runtime::{Ends, Runtime};
 use super::session::{Identity, Session};
+use super::stage::Stage;
 use super::wire::Wire;
 use crate::Instant;
 use crate::client::proxy::{Proxy, ProxyError};
@@ -27,6 +33,8 @@ use crate::connection::sender::Sender;
 use crate::extensions::Extensions;
 use crate::framing::Framer;
 use crate::random::Random;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsClient, TlsError, TlsStage};
 use crate::websocket::Role;
 use crate::websocket::handshake::{ClientHandshake, HandshakeError, Offer};
 
@@ -40,6 +48,9 @@ pub(crate) struct Connector<R> {
     pub(crate) socket: SocketOptions,
     pub(crate) way: Way,
     pub(crate) connect_timeout: Duration,
+    /// Asked for, or made when the first secure address is connected to.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: OnceLock<TlsClient>,
 }
 
 /// How the server is reached.
@@ -83,10 +94,33 @@ impl<R: Runtime> Connector<R> {
     /// The address, checked.
     pub(crate) fn uri(&self) -> Result<Uri, ConnectError> {
         let uri: Uri = self.address.parse().map_err(ConnectError::Uri)?;
+        #[cfg(not(feature = "tls"))]
         if uri.scheme().is_secure() {
             return Err(ConnectError::NoTls);
         }
+        #[cfg(feature = "tls")]
+        if !uri.scheme().is_secure() && self.tls.get().is_some() {
+            let problem = "the address is a plain one; with tls it begins with wss: or tls:";
+            return Err(ConnectError::Tls(TlsError::config(problem)));
+        }
         Ok(uri)
+    }
+
+    /// What goes below a secure address.
+    #[cfg(feature = "tls")]
+    fn machine(&self, uri: &Uri) -> Result<Option<Box<TlsStage>>, TlsError> {
+        if !uri.scheme().is_secure() {
+            return Ok(None);
+        }
+        let tls = match self.tls.get() {
+            Some(tls) => tls,
+            None => {
+                let default = TlsClient::new()?;
+                self.tls.get_or_init(|| default)
+            }
+        };
+        let stage = TlsStage::client(tls, uri.host(), uri.scheme().is_websocket())?;
+        Ok(Some(Box::new(stage)))
     }
 
     /// Connects. What is returned is open and wants to be driven; `number` is its session's.
@@ -96,7 +130,8 @@ impl<R: Runtime> Connector<R> {
         number: u64,
     ) -> Result<Driver<R::Transport, H>, ConnectError> {
         let deadline = R::now() + self.connect_timeout;
-        let connected = self.connect_until(deadline, handler.clone(), number);
+        // Boxed, so that nobody carries around what only a connect needs.
+        let connected = Box::pin(self.connect_until(deadline, handler.clone(), number));
         let connected = before(&self.runtime, deadline, connected).await;
         connected.unwrap_or(Err(ConnectError::Timeout(self.connect_timeout)))
     }
@@ -111,13 +146,15 @@ impl<R: Runtime> Connector<R> {
     ) -> Result<Driver<R::Transport, H>, ConnectError> {
         let uri = self.uri()?;
         let request = self.request(&uri)?;
+        #[cfg(feature = "tls")]
+        let machine = self.machine(&uri).map_err(ConnectError::Tls)?;
         let proxy = self.way.proxy(&uri).map_err(ConnectError::Proxy)?;
         let first = proxy.as_ref().map_or(uri.target(), Proxy::target);
         let connected = dial::connect(&self.runtime, first, &self.socket).await;
         let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
         let (session, mut receiver, handshake) = self.session(request, ends, deadline, number);
         let guard = Guard { session: session.clone(), permit: None };
-        let mut wire = Wire::new(transport, R::now, self.options.marks.limit());
+        let mut wire = Wire::new(Stage::Plain(transport), R::now, self.options.marks.limit());
         if let Some(proxy) = proxy {
             let opened = open_tunnel(&mut wire, &session, &proxy, uri.target()).await;
             opened.map_err(|error| match error {
@@ -125,13 +162,24 @@ impl<R: Runtime> Connector<R> {
                 error => ConnectError::Proxy(error),
             })?;
         }
+        #[cfg(feature = "tls")]
+        if let Some(machine) = machine {
+            wire = wire.secure(*machine);
+            let secured = secure_client(&mut wire, &session).await;
+            secured.map_err(|error| error.map_or_else(|| self.late(), ConnectError::of_tls))?;
+        }
         match handshake {
             None => session.shared().open(number, None, Extensions::new()),
             Some((handshake, request)) => {
                 let opened =
                     open_client(&mut wire, &session, &mut receiver, handshake, request).await;
+                #[cfg(feature = "tls")]
+                if opened.is_err() {
+                    wire.part();
+                }
                 opened.map_err(|error| match error {
                     HandshakeError::EndOfStream if R::now() >= deadline => self.late(),
+                    HandshakeError::EndOfStream => ConnectError::of_end(&session),
                     error => ConnectError::Handshake(error),
                 })?;
             }

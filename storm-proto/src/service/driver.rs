@@ -21,6 +21,7 @@ use super::opening;
 use super::registry::Permit;
 use super::runtime::Transport;
 use super::session::Session;
+use super::stage::Stage;
 use super::wire::{Cut, Wire};
 use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
@@ -34,7 +35,7 @@ const FLUSH: usize = 64 << 10;
 
 /// What runs one connection.
 pub(crate) struct Driver<T, H> {
-    pub(crate) wire: Wire<T>,
+    pub(crate) wire: Wire<Stage<T>>,
     pub(crate) receiver: Receiver,
     pub(crate) handler: Arc<H>,
     pub(crate) guard: Guard,
@@ -83,13 +84,17 @@ pub(crate) fn drive<T: Transport, H: Handler>(
     driver: Driver<T, H>,
 ) -> impl Future<Output = ()> + Send {
     let Driver { mut wire, mut receiver, handler, guard, expects_request } = driver;
+    // A client comes here opened.
+    let unopened = expects_request || (guard.permit.is_some() && wire.is_secured());
     async move {
         let session = &guard.session;
         let shared = session.shared();
-        if expects_request
-            && !Box::pin(opening::open_server(&mut wire, &mut receiver, &guard, &*handler)).await
-        {
-            return Box::pin(finish_unopened(wire, &guard, &handler)).await;
+        if unopened {
+            let opening =
+                opening::open_server(&mut wire, &mut receiver, &guard, &*handler, expects_request);
+            if !Box::pin(opening).await {
+                return Box::pin(finish_unopened(wire, &guard, &handler)).await;
+            }
         }
 
         wire.opened(session);

@@ -29,8 +29,11 @@ mod race;
 mod reconnecting;
 mod registry;
 mod runtime;
+#[cfg(feature = "tls")]
+mod secured;
 mod server;
 mod session;
+mod stage;
 mod stream;
 mod wire;
 

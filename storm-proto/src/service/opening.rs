@@ -5,6 +5,8 @@
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
+#[cfg(feature = "tls")]
+use std::io::ErrorKind;
 
 use bytes::Bytes;
 
@@ -12,6 +14,7 @@ use super::driver::Guard;
 use super::handler::Handler;
 use super::runtime::Transport;
 use super::session::Session;
+use super::stage::Stage;
 use super::wire::{Cut, Wire};
 use crate::client::proxy::tunnel::{Progress, Tunnel};
 use crate::client::proxy::{Proxy, ProxyError};
@@ -19,23 +22,64 @@ use crate::client::uri::Target;
 use crate::connection::receiver::Receiver;
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsErrorKind};
 use crate::websocket::deflate::Agreed;
 use crate::websocket::handshake::request::Answer;
+#[cfg(feature = "tls")]
+use crate::websocket::handshake::request::speak_tls;
 use crate::websocket::handshake::{
     ClientHandshake, Decision, HandshakeError, Request, Response, ServerHandshake,
 };
 
-/// Goes through a server's opening handshake.
+/// Goes through a server's opening: TLS, if it is there, and then the request, if one is
+/// expected.
 ///
 /// False if the connection is over: the request was refused or answered, and that answer is
 /// written. What followed an accepted request is kept for the receiver.
 pub(crate) async fn open_server<T: Transport, H: Handler>(
-    wire: &mut Wire<T>,
+    wire: &mut Wire<Stage<T>>,
     receiver: &mut Receiver,
     guard: &Guard,
     handler: &H,
+    expects_request: bool,
 ) -> bool {
+    #[cfg(feature = "tls")]
+    if wire.is_secured() && secure_server(wire, &guard.session).await.is_none() {
+        return false;
+    }
+    if !expects_request {
+        guard.open(None, Extensions::new());
+        return true;
+    }
     open(wire, receiver, guard, handler).await.is_some()
+}
+
+/// Goes through a server's handshake of TLS.
+#[cfg(feature = "tls")]
+async fn secure_server<T: Transport>(wire: &mut Wire<Stage<T>>, session: &Session) -> Option<()> {
+    let shared = session.shared();
+    match poll_fn(|cx| wire.poll_handshake(cx, shared)).await? {
+        Ok(facts) => {
+            shared.secured(facts);
+            Some(())
+        }
+        Err(error) => {
+            match TlsError::of(&error) {
+                Some(error) => {
+                    if error.kind() == TlsErrorKind::PlainHttp {
+                        let answer = Answer::closing(&speak_tls(), "");
+                        wire.queue_opening(shared, [answer.head, answer.body]);
+                    }
+                    wire.refuse_tls(shared, error);
+                }
+                None if error.kind() == ErrorKind::UnexpectedEof => wire.end_of_stream(shared),
+                None => wire.failed(shared, error),
+            }
+            drain(wire, session).await;
+            None
+        }
+    }
 }
 
 async fn open<T: Transport, H: Handler>(
@@ -56,7 +100,10 @@ async fn open<T: Transport, H: Handler>(
         input.give();
         let Some(request) = request else { continue };
         let answer = match request {
-            Ok(request) => {
+            #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
+            Ok(mut request) => {
+                #[cfg(feature = "tls")]
+                request.secured(session.tls());
                 let decision = decide(wire, session, handler, &request).await?;
                 request.answer(decision, &shared.lock().link.options().websocket)
             }
@@ -141,6 +188,21 @@ pub(crate) async fn open_tunnel<T: Transport>(
             return Ok(());
         }
     }
+}
+
+/// Goes through a client's handshake of TLS.
+///
+/// # Errors
+/// None if the connection is over: its deadline passed.
+#[cfg(feature = "tls")]
+pub(crate) async fn secure_client<T: Transport>(
+    wire: &mut Wire<Stage<T>>,
+    session: &Session,
+) -> Result<(), Option<std::io::Error>> {
+    let shared = session.shared();
+    let shaken = poll_fn(|cx| wire.poll_handshake(cx, shared)).await;
+    shared.secured(shaken.ok_or(None)?.map_err(Some)?);
+    Ok(())
 }
 
 /// Goes through a client's opening handshake; `request` is what it sends.

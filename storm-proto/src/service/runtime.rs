@@ -35,6 +35,22 @@ pub trait Transport: Send + Unpin + 'static {
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>>;
 
+    /// True while bytes that [`Transport::poll_write`] was shown and has not accepted must come
+    /// again, as they are and first of all: some of them may be on their way.
+    fn is_committed(&self) -> bool {
+        false
+    }
+
+    /// Sends what the transport itself has to say beside what it is given to write. Called in
+    /// each turn of a handle that writes where calls block; elsewhere a read does it.
+    ///
+    /// # Errors
+    /// As the operating system gives them; the connection ends.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
     /// Ends the sending direction.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use super::race::before;
 use super::registry::{Listening, Permit, Registry};
 use super::runtime::{Address, Ends, Listener, Runtime};
 use super::session::{Identity, Session};
+use super::stage::Stage;
 use super::wire::Wire;
 use crate::connection::flow::WaterMarks;
 use crate::connection::link::Link;
@@ -30,6 +31,8 @@ use crate::extensions::Extensions;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
 use crate::server::backoff::AcceptBackoff;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsServer, TlsStage};
 use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::close_code::CloseCode;
 use crate::websocket::handshake::{Decision, Request};
@@ -49,6 +52,8 @@ pub struct Server<R, H = Callbacks> {
     options: Options,
     listen: ListenOptions,
     max_connections: Option<usize>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsServer>,
     handler: H,
 }
 
@@ -71,6 +76,8 @@ impl<R: Runtime + Default> Server<R> {
             options: Options::default(),
             listen: ListenOptions::new(),
             max_connections: R::MAX_CONNECTIONS,
+            #[cfg(feature = "tls")]
+            tls: None,
             handler: Callbacks::new(),
         }
     }
@@ -93,6 +100,13 @@ impl<R: Runtime, H> Server<R, H> {
     /// Speaks messages on plain TCP, as `framer` finds them.
     pub fn framed(mut self, framer: impl Framer) -> Self {
         self.protocol = Protocol::Framed(Arc::new(framer));
+        self
+    }
+
+    /// Speaks TLS below everything else, and nothing without it.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsServer) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -164,9 +178,17 @@ impl<R: Runtime, H> Server<R, H> {
     }
 
     fn map_handler<N>(self, map: impl FnOnce(H) -> N) -> Server<R, N> {
-        let Server { runtime, address, protocol, options, listen, max_connections, handler } = self;
-        let handler = map(handler);
-        Server { runtime, address, protocol, options, listen, max_connections, handler }
+        Server {
+            runtime: self.runtime,
+            address: self.address,
+            protocol: self.protocol,
+            options: self.options,
+            listen: self.listen,
+            max_connections: self.max_connections,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+            handler: map(self.handler),
+        }
     }
 }
 
@@ -235,6 +257,8 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             runtime: self.runtime.clone(),
             protocol: self.protocol,
             options: Arc::new(self.options),
+            #[cfg(feature = "tls")]
+            tls: self.tls,
             handler: Arc::new(self.handler),
             listener,
             _listening: registry.listen(),
@@ -383,6 +407,8 @@ struct Accepting<R: Runtime, H> {
     registry: Arc<Registry>,
     protocol: Protocol,
     options: Arc<Options>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsServer>,
     handler: Arc<H>,
     listener: R::Listener,
     /// Dropped after the listener: a stop that has returned has freed the address.
@@ -447,11 +473,17 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
         let session = Session::new(link, identity);
         self.registry.opening(session.clone());
         let guard = Guard { session, permit: Some(permit) };
-        if role.is_none() {
+        let wire = Wire::new(Stage::Plain(transport), R::now, options.marks.limit());
+        #[cfg(feature = "tls")]
+        let wire = match &self.tls {
+            Some(tls) => wire.secure(TlsStage::server(tls, role.is_some())?),
+            None => wire,
+        };
+        if role.is_none() && !wire.is_secured() {
             guard.open(None, Extensions::new());
         }
         let driver = Driver {
-            wire: Wire::new(transport, R::now, options.marks.limit()),
+            wire,
             receiver,
             handler: self.handler.clone(),
             guard,

@@ -23,6 +23,8 @@ use crate::connection::reason::{Cause, DisconnectReason};
 use crate::error::{CloseError, Error, SendError};
 use crate::extensions::Extensions;
 use crate::message::Message;
+#[cfg(feature = "tls")]
+use crate::tls::TlsFacts;
 use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::close_code::CloseCode;
 use crate::websocket::prepared::Prepared;
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     /// When the session opened, in nanoseconds; 0 before.
     opened: AtomicU64,
     subprotocol: OnceLock<Box<str>>,
+    #[cfg(feature = "tls")]
+    tls: OnceLock<Arc<TlsFacts>>,
     identity: Identity,
 }
 
@@ -119,9 +123,9 @@ pub enum State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Bytes given to the transport, framing included.
+    /// Bytes given to the transport, framing included, TLS not.
     pub bytes_sent: u64,
-    /// Bytes taken from the transport, framing included.
+    /// Bytes taken from the transport, framing included, TLS not.
     pub bytes_received: u64,
     /// Messages accepted by a send.
     pub messages_sent: u64,
@@ -156,6 +160,13 @@ impl Session {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.shared.subprotocol.get().map(|name| &**name)
+    }
+
+    /// What the handshake of TLS agreed on; `None` on a plain connection.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<TlsFacts>> {
+        self.shared.tls.get().cloned()
     }
 
     /// Where the session is in its life.
@@ -338,6 +349,8 @@ impl Session {
             id: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             subprotocol: OnceLock::new(),
+            #[cfg(feature = "tls")]
+            tls: OnceLock::new(),
             identity,
         };
         Session { shared: Arc::new(shared) }
@@ -544,6 +557,18 @@ impl Shared {
         }
         inner.link.opened(at);
         self.publish(&inner);
+    }
+
+    /// The fault that ends the connection, as far as it is known.
+    #[cfg(feature = "tls")]
+    pub(crate) fn fault(&self) -> Option<Error> {
+        self.lock().link.reason()?.error.clone()
+    }
+
+    /// The handshake of TLS is done.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&self, facts: TlsFacts) {
+        let _ = self.tls.set(Arc::new(facts));
     }
 
     /// The connection is over. Returns the last word, the same on each call.

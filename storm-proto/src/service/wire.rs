@@ -2,9 +2,11 @@
 //!
 //! Every wait of a driver goes through here, so that writing, pinging and deadlines go on
 //! whatever the application does. Where calls block, that takes two threads: `halves` has
-//! the waits of the one that reads.
+//! the waits of the one that reads. `secure` has those of the handshake of TLS.
 
 mod halves;
+#[cfg(feature = "tls")]
+mod secure;
 
 use core::future::Future;
 use core::pin::Pin;
@@ -19,11 +21,14 @@ use super::batch;
 use super::pool::{self, Scratch};
 use super::runtime::Transport;
 use super::session::{Inner, Shared};
+use super::stage::Stage;
 use crate::Instant;
 use crate::connection::link::{Link, Step};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::{Event, Receiver};
 use crate::timer::Timer;
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Chunks given to one vectored write.
 const CHUNKS: usize = 16;
@@ -288,6 +293,13 @@ impl<T: Transport> Wire<T> {
                     }
                 }
             }
+            if T::BLOCKS
+                && let Poll::Ready(Err(error)) = self.transport.poll_answers(cx)
+            {
+                self.failed(shared, error);
+                look = self.look(shared, None);
+                continue;
+            }
             if self.poll_due(cx, look.deadline).is_pending() {
                 return Poll::Pending;
             }
@@ -308,7 +320,10 @@ impl<T: Transport> Wire<T> {
             inner.wrote(n, &self.outbox, self.now);
         }
         let waiting = inner.is_relieved().then(|| inner.take_waiting());
-        inner.link.sender.take(&mut self.outbox);
+        // What may be on its way already must not be overtaken.
+        if !self.transport.is_committed() {
+            inner.link.sender.take(&mut self.outbox);
+        }
         shared.publish(&inner);
         let look = Look { step: inner.link.step(), deadline: inner.link.poll_timeout() };
         // A handler that blocks could hold its batch back for as long.
@@ -431,12 +446,30 @@ impl<T: Transport> Wire<T> {
                 let unfinished = receiver.map(Receiver::unfinished).unwrap_or_default();
                 self.tell(shared, |link, now| link.end_of_stream(unfinished, now));
             }
-            Err(error) => self.failed(shared, error),
+            Err(error) => self.read_failed(shared, receiver, error),
         }
         None
     }
 
-    fn failed(&mut self, shared: &Shared, error: io::Error) {
+    /// An end that TLS did not announce is an end all the same.
+    fn read_failed(&mut self, shared: &Shared, receiver: Option<&mut Receiver>, error: io::Error) {
+        #[cfg(feature = "tls")]
+        if error.kind() == io::ErrorKind::UnexpectedEof
+            && let Some(error) = TlsError::of(&error)
+        {
+            self.end_of_stream = true;
+            let unfinished = receiver.map(Receiver::unfinished).unwrap_or_default();
+            return self.tell(shared, |link, now| link.truncated(error, unfinished, now));
+        }
+        let _ = receiver;
+        self.failed(shared, error);
+    }
+
+    pub(crate) fn failed(&mut self, shared: &Shared, error: io::Error) {
+        #[cfg(feature = "tls")]
+        if let Some(error) = TlsError::of(&error) {
+            return self.tell(shared, |link, _| link.tls_failed(error));
+        }
         self.tell(shared, |link, _| link.transport_failed(error));
     }
 
@@ -450,6 +483,13 @@ impl<T: Transport> Wire<T> {
         } else {
             shared.publish(&inner);
         }
+    }
+}
+
+impl<T: Transport> Wire<Stage<T>> {
+    /// True if there is TLS below.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.transport.is_secured()
     }
 }
 

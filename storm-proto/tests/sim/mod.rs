@@ -392,6 +392,17 @@ impl Peer {
         }
     }
 
+    /// Takes what the network holds, once.
+    pub(crate) fn take_once(&self) -> Vec<u8> {
+        Sim::run();
+        let mut pipe = self.incoming.lock().unwrap();
+        let bytes = pipe.bytes.drain(..).collect();
+        pipe.wake();
+        drop(pipe);
+        Sim::run();
+        bytes
+    }
+
     /// How much the network holds of what the machine has sent.
     pub(crate) fn waiting(&self) -> usize {
         self.incoming.lock().unwrap().bytes.len()

@@ -1,6 +1,8 @@
 //! A request to a server, checked by the rules of RFC 6455 section 4.2.1.
 
 use alloc::string::String;
+#[cfg(feature = "tls")]
+use alloc::sync::Arc;
 use core::ops::Range;
 
 use bytes::Bytes;
@@ -20,6 +22,8 @@ pub struct Request {
     headers: Headers,
     /// What to answer to the key, if this is a valid upgrade.
     accept_key: Option<String>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<crate::tls::TlsFacts>>,
 }
 
 impl Request {
@@ -69,6 +73,19 @@ impl Request {
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
         let lines = self.headers.all("Sec-WebSocket-Protocol");
         lines.flat_map(token::list).filter_map(|name| core::str::from_utf8(name).ok())
+    }
+
+    /// What the handshake of TLS agreed on, such as the client's certificate; `None` on a plain
+    /// connection.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&crate::tls::TlsFacts> {
+        self.tls.as_deref()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&mut self, tls: Option<Arc<crate::tls::TlsFacts>>) {
+        self.tls = tls;
     }
 
     /// The first subprotocol of the client's that is in `supported`.
@@ -125,7 +142,14 @@ impl Request {
     pub(crate) fn check(head: RequestHead) -> Result<Request, Response> {
         let RequestHead { method, target, minor, headers } = head;
         match check_rules(&method, &target, minor, &headers) {
-            Ok((resource, accept_key)) => Ok(Request { method, resource, headers, accept_key }),
+            Ok((resource, accept_key)) => Ok(Request {
+                method,
+                resource,
+                headers,
+                accept_key,
+                #[cfg(feature = "tls")]
+                tls: None,
+            }),
             Err(refusal) => Err(refusal.answering(headers.str(&method))),
         }
     }
@@ -191,6 +215,12 @@ pub(crate) fn refuse_head(error: HeadError) -> Response {
 /// The answer to a request that is no upgrade and that the application does not serve.
 pub(crate) fn upgrade_required() -> Response {
     Response::refusal(426, "this is a websocket server\n").header("Upgrade", "websocket")
+}
+
+/// The answer to plain HTTP on a port of TLS.
+#[cfg(feature = "tls")]
+pub(crate) fn speak_tls() -> Response {
+    Response::refusal(400, "this port speaks https and wss, not plain http\n")
 }
 
 /// True for a request that means to be an upgrade, whether or not it is a valid one.

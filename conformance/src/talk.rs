@@ -1,0 +1,54 @@
+//! `conformance talk`: one message there, one back.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Args;
+use conformance::adapter::Adapter;
+use storm_proto::Message;
+use storm_proto::framing::Delimiter;
+use storm_proto::service::{Client, Session};
+
+use crate::echo::say;
+use crate::{Job, Runtime, tls};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[arg(long, value_enum, default_value = "tokio")]
+    runtime: Runtime,
+    /// The server: ws, wss, or lines over tcp or tls.
+    #[arg(long)]
+    url: String,
+    /// What to send.
+    #[arg(long, default_value = "hello")]
+    send: String,
+    #[command(flatten)]
+    tls: tls::ClientOptions,
+}
+
+pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
+    options.runtime.run(1, options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Job for Options {
+    fn run<A: Adapter>(&self, adapter: &A, _: &str) -> io::Result<()> {
+        let client = Client::<A::Runtime>::new(&self.url).runtime(adapter.runtime());
+        let client = match self.tls.build()? {
+            Some(tls) => client.tls(tls),
+            None => client,
+        };
+        let client = client.framed(Delimiter::lines());
+        let client = client.on_message(|session: &Session, message: Message<'_>| {
+            let _ = say(&format!("answer {}", String::from_utf8_lossy(message.as_bytes())));
+            session.close();
+        });
+        let session = adapter.wait(client.connect()).map_err(io::Error::other)?;
+        if let Some(facts) = session.tls() {
+            say(&format!("tls {:?} {}", facts.version, facts.cipher_suite))?;
+        }
+        session.send(self.send.as_str()).map_err(io::Error::other)?;
+        let reason = adapter.block_on(session.closed());
+        say(&format!("{reason}, clean: {}", reason.clean))
+    }
+}
