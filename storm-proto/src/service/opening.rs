@@ -57,7 +57,11 @@ async fn open<T: Transport, H: Handler>(
         let Some(request) = request else { continue };
         let answer = match request {
             Ok(request) => {
-                let decision = decide(wire, session, handler, &request).await?;
+                let request = request.with_peer(session.peer().ip());
+                let decision = match foreign_page(guard, &request) {
+                    Some(refusal) => refusal.into(),
+                    None => decide(wire, session, handler, &request).await?,
+                };
                 request.answer(decision, &shared.lock().link.options().websocket)
             }
             Err(refusal) => Answer::closing(&refusal, ""),
@@ -79,6 +83,12 @@ async fn open<T: Transport, H: Handler>(
             }
         }
     }
+}
+
+/// The refusal of a page that may not connect, if the server looks at origins.
+fn foreign_page(guard: &Guard, request: &Request) -> Option<Response> {
+    let origins = guard.permit.as_ref()?.registry().origins()?;
+    origins.check(request).err()
 }
 
 /// Asks the application. `None` if the connection is over before it has answered.

@@ -1,6 +1,7 @@
 //! A request to a server, checked by the rules of RFC 6455 section 4.2.1.
 
 use alloc::string::String;
+use core::net::SocketAddr;
 use core::ops::Range;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ pub struct Request {
     headers: Headers,
     /// What to answer to the key, if this is a valid upgrade.
     accept_key: Option<String>,
+    peer: Option<SocketAddr>,
 }
 
 impl Request {
@@ -57,6 +59,19 @@ impl Request {
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         self.header("Origin")
+    }
+
+    /// The address that the request came from, on a server: what is connected to it, which
+    /// may be a proxy. None over a Unix socket, and for a request that was read by hand.
+    /// On a dual-stack listener an IPv4 peer shows as `::ffff:a.b.c.d`.
+    #[must_use]
+    pub const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The same request, known to come from there.
+    pub(crate) fn with_peer(self, peer: Option<SocketAddr>) -> Request {
+        Request { peer, ..self }
     }
 
     /// True if this is a valid WebSocket upgrade; false for a plain HTTP request.
@@ -125,7 +140,9 @@ impl Request {
     pub(crate) fn check(head: RequestHead) -> Result<Request, Response> {
         let RequestHead { method, target, minor, headers } = head;
         match check_rules(&method, &target, minor, &headers) {
-            Ok((resource, accept_key)) => Ok(Request { method, resource, headers, accept_key }),
+            Ok((resource, accept_key)) => {
+                Ok(Request { method, resource, headers, accept_key, peer: None })
+            }
             Err(refusal) => Err(refusal.answering(headers.str(&method))),
         }
     }
