@@ -41,7 +41,7 @@ impl Rate {
 
     const fn per(time: Duration, n: u32) -> Rate {
         let n = if n == 0 { 1 } else { n };
-        let nanos = time.as_nanos() as u64 / n as u64;
+        let nanos = (time.as_nanos() as u64).div_ceil(n as u64);
         Rate { interval: Duration::from_nanos(nanos), burst: n }
     }
 
