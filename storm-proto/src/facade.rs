@@ -9,6 +9,8 @@ pub use crate::connection::reason::{Cause, DisconnectReason, Side};
 pub use crate::error::{Error, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::message::{Kind, Message, OwnedMessage};
+pub use crate::server::admission::Rate;
+pub use crate::server::origins::{OriginError, Origins};
 pub use crate::service::{
     Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, MessageStream, Metrics,
     OpenError, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,

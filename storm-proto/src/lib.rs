@@ -124,8 +124,10 @@ pub use client::uri::{Scheme, Target, Uri, UriError};
 mod extensions;
 pub use extensions::Extensions;
 
-#[cfg(feature = "std")]
 pub(crate) mod server;
+pub use server::admission::Rate;
+pub use server::origins::{OriginError, Origins};
+
 #[cfg(feature = "std")]
 pub mod service;
 

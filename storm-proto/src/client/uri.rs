@@ -239,7 +239,7 @@ fn parse_unix(scheme: &str, path: &str) -> Result<Uri, UriError> {
 }
 
 /// Host and port, if one stands there, of what has no user.
-pub(super) fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
+pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
     if authority.contains('@') {
         return Err(UriError::UserInfo);
     }
@@ -272,7 +272,7 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(valid)
 }
 
-pub(super) fn parse_port(digits: &str) -> Result<u16, UriError> {
+pub(crate) fn parse_port(digits: &str) -> Result<u16, UriError> {
     let port = digits.parse().map_err(|_| UriError::Port)?;
     if port == 0 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(UriError::Port);

@@ -1,3 +1,5 @@
 //! What a server needs beside its connections.
 
+pub(crate) mod admission;
 pub(crate) mod backoff;
+pub(crate) mod origins;

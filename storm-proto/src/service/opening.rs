@@ -100,11 +100,15 @@ async fn open<T: Transport, H: Handler>(
         input.give();
         let Some(request) = request else { continue };
         let answer = match request {
-            #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
-            Ok(mut request) => {
+            Ok(request) => {
+                #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
+                let mut request = request.with_peer(session.peer().ip());
                 #[cfg(feature = "tls")]
                 request.secured(session.tls());
-                let decision = decide(wire, session, handler, &request).await?;
+                let decision = match foreign_page(guard, &request) {
+                    Some(refusal) => refusal.into(),
+                    None => decide(wire, session, handler, &request).await?,
+                };
                 request.answer(decision, &shared.lock().link.options().websocket)
             }
             Err(refusal) => Answer::closing(&refusal, ""),
@@ -126,6 +130,12 @@ async fn open<T: Transport, H: Handler>(
             }
         }
     }
+}
+
+/// The refusal of a page that may not connect, if the server looks at origins.
+fn foreign_page(guard: &Guard, request: &Request) -> Option<Response> {
+    let origins = guard.permit.as_ref()?.registry().origins()?;
+    origins.check(request).err()
 }
 
 /// Asks the application. `None` if the connection is over before it has answered.

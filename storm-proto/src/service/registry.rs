@@ -7,14 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
+use super::runtime::Address;
 use super::session::{Session, State};
+use crate::Instant;
+use crate::server::admission::{Addresses, Admission, Place};
+use crate::server::origins::Origins;
 
 /// The connections of one server.
 #[derive(Debug)]
 pub(crate) struct Registry {
     table: Mutex<Table>,
-    /// The most connections at once, those still opening counted.
-    max: Option<usize>,
+    admission: Admission,
     next_connection: AtomicU64,
     next_id: AtomicU64,
     stopping: AtomicBool,
@@ -25,6 +28,8 @@ pub(crate) struct Registry {
 struct Table {
     /// Admitted, from accept to the last event.
     connections: usize,
+    /// Where they are from, if that is limited.
+    addresses: Addresses,
     /// The accept loop has its socket.
     listening: bool,
     /// Those whose opening is not done, by the number of their connection.
@@ -46,13 +51,14 @@ pub(crate) struct Listening(Arc<Registry>);
 pub(crate) struct Permit {
     registry: Arc<Registry>,
     connection: u64,
+    place: Place,
 }
 
 impl Registry {
-    pub(crate) fn new(max: Option<usize>) -> Registry {
+    pub(crate) fn new(admission: Admission) -> Registry {
         Registry {
             table: Mutex::default(),
-            max,
+            admission,
             next_connection: AtomicU64::new(1),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
@@ -66,17 +72,28 @@ impl Registry {
         Listening(self.clone())
     }
 
-    /// Admits a connection that was accepted; `None` at the limit or after a stop. Check and
-    /// entry are one step, so that no burst gets past the limit.
-    pub(crate) fn admit(self: &Arc<Registry>) -> Option<Permit> {
+    /// Admits a connection that was accepted; `None` at a limit or after a stop. Check and
+    /// entry are one step, so that no burst gets past a limit.
+    pub(crate) fn admit(self: &Arc<Registry>, peer: &Address, now: Instant) -> Option<Permit> {
         let mut table = self.lock();
-        if self.is_stopping() || self.max.is_some_and(|max| table.connections >= max) {
+        let full = self.admission.max.is_some_and(|max| table.connections >= max);
+        let place = match peer.ip() {
+            _ if full || self.is_stopping() => None,
+            Some(peer) => table.addresses.admit(peer.ip(), &self.admission, now),
+            None => Some(Place::default()),
+        };
+        let Some(place) = place else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
-        }
+        };
         table.connections += 1;
         let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        Some(Permit { registry: self.clone(), connection })
+        Some(Permit { registry: self.clone(), connection, place })
+    }
+
+    /// Which web pages may connect.
+    pub(crate) fn origins(&self) -> Option<&Origins> {
+        self.admission.origins.as_ref()
     }
 
     /// The number of the next session that opens.
@@ -209,7 +226,10 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.registry.left(|table| table.connections -= 1);
+        self.registry.left(|table| {
+            table.connections -= 1;
+            table.addresses.leave(&self.place);
+        });
     }
 }
 
@@ -217,23 +237,45 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    /// One that comes over a Unix socket.
+    fn admit(registry: &Arc<Registry>) -> Option<Permit> {
+        registry.admit(&Address::Unix(None), Instant::ZERO)
+    }
+
     #[test]
     fn the_limit_counts_from_accept_and_places_come_back() {
-        let registry = Arc::new(Registry::new(Some(2)));
-        let (first, second) = (registry.admit().unwrap(), registry.admit().unwrap());
+        let registry = Arc::new(Registry::new(Admission { max: Some(2), ..Admission::default() }));
+        let (first, second) = (admit(&registry).unwrap(), admit(&registry).unwrap());
         assert_eq!((first.connection(), second.connection()), (1, 2));
-        assert!(registry.admit().is_none());
+        assert!(admit(&registry).is_none());
         drop(first);
-        assert_eq!(registry.admit().unwrap().connection(), 3);
+        assert_eq!(admit(&registry).unwrap().connection(), 3);
         assert_eq!((registry.connections(), registry.refused()), (1, 1));
     }
 
     #[test]
     fn nobody_is_admitted_after_a_stop() {
-        let registry = Arc::new(Registry::new(None));
-        let _open = registry.admit().unwrap();
+        let registry = Arc::new(Registry::new(Admission::default()));
+        let _open = admit(&registry).unwrap();
         assert!(registry.stop());
         assert!(!registry.stop(), "once");
-        assert!(registry.admit().is_none());
+        assert!(admit(&registry).is_none());
+    }
+
+    #[test]
+    fn one_address_has_its_own_limit_and_a_full_server_costs_it_nothing() {
+        let admission = Admission { max: Some(2), max_per_ip: Some(1), ..Admission::default() };
+        let registry = Arc::new(Registry::new(admission));
+        let admit = |ip: [u8; 4]| {
+            let peer = core::net::SocketAddr::from((ip, 5000)).into();
+            registry.admit(&peer, Instant::ZERO)
+        };
+        let first = admit([10, 0, 0, 1]).unwrap();
+        assert!(admit([10, 0, 0, 1]).is_none());
+        let second = admit([10, 0, 0, 2]).unwrap();
+        assert!(admit([10, 0, 0, 3]).is_none(), "the server is full");
+        drop((first, second));
+        assert!(admit([10, 0, 0, 3]).is_some() && admit([10, 0, 0, 1]).is_some());
+        assert_eq!((registry.connections(), registry.refused()), (0, 2));
     }
 }

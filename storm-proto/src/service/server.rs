@@ -30,7 +30,9 @@ use crate::error::{Error, TransportError};
 use crate::extensions::Extensions;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
+use crate::server::admission::{Admission, Rate};
 use crate::server::backoff::AcceptBackoff;
+use crate::server::origins::Origins;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsServer, TlsStage};
 use crate::websocket::frame::close::CloseFrame;
@@ -51,7 +53,7 @@ pub struct Server<R, H = Callbacks> {
     protocol: Protocol,
     options: Options,
     listen: ListenOptions,
-    max_connections: Option<usize>,
+    admission: Admission,
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
     handler: H,
@@ -75,7 +77,7 @@ impl<R: Runtime + Default> Server<R> {
             protocol: Protocol::Framed(Arc::new(Raw)),
             options: Options::default(),
             listen: ListenOptions::new(),
-            max_connections: R::MAX_CONNECTIONS,
+            admission: Admission { max: R::MAX_CONNECTIONS, ..Admission::default() },
             #[cfg(feature = "tls")]
             tls: None,
             handler: Callbacks::new(),
@@ -149,7 +151,39 @@ impl<R: Runtime, H> Server<R, H> {
     /// Sets the most connections at once, counted from accept; unlimited, but 1,024 where each
     /// costs threads. More are closed as soon as they are accepted.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = Some(connections);
+        self.admission.max = Some(connections);
+        self
+    }
+
+    /// Sets the most connections at once from one IP address, counted from accept; unlimited,
+    /// since whole companies share one. More are closed as soon as they are accepted.
+    ///
+    /// The /64 of an IPv6 address counts as one; Unix sockets are not counted. Behind a proxy
+    /// every connection has the proxy's address: leave it off there.
+    pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
+        self.admission.max_per_ip = Some(connections);
+        self
+    }
+
+    /// Sets how often one IP address may connect; unlimited. What comes sooner is closed as
+    /// soon as it is accepted, and costs its address nothing. Addresses count as for
+    /// [`Server::max_connections_per_ip`].
+    ///
+    /// Beside those that are connected, 65,536 addresses are remembered until they may come
+    /// as often as new ones. One that finds no place among them is let in.
+    pub fn connect_rate(mut self, rate: Rate) -> Self {
+        self.admission.rate = Some(rate);
+        self
+    }
+
+    /// Refuses upgrades for pages of other origins with 403, before
+    /// [`Handler::on_connecting`]; off.
+    ///
+    /// Off, because a server cannot know the names of its pages, and most clients that are no
+    /// browsers have no page. A server that knows its users by their cookies, or by where it
+    /// listens, needs it: any page that they visit could act in their name.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.admission.origins = Some(origins);
         self
     }
 
@@ -184,7 +218,7 @@ impl<R: Runtime, H> Server<R, H> {
             protocol: self.protocol,
             options: self.options,
             listen: self.listen,
-            max_connections: self.max_connections,
+            admission: self.admission,
             #[cfg(feature = "tls")]
             tls: self.tls,
             handler: map(self.handler),
@@ -250,7 +284,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     async fn listen(self) -> io::Result<Running<R>> {
         let listener = super::dial::listen(&self.runtime, &self.address, &self.listen).await?;
         let address = listener.local_address()?;
-        let registry = Arc::new(Registry::new(self.max_connections));
+        let registry = Arc::new(Registry::new(self.admission));
         let running =
             Running { runtime: self.runtime.clone(), address, registry: registry.clone() };
         let accepting = Accepting {
@@ -330,7 +364,7 @@ impl<R: Runtime> Running<R> {
         self.registry.connections()
     }
 
-    /// Connections that were closed at once because of the limit.
+    /// Connections that were closed at once because of a limit.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.registry.refused()
@@ -433,7 +467,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             let accepted = accepted.filter(|_| !self.registry.is_stopping());
             let begun = match accepted {
                 None => return,
-                Some(Ok((transport, ends))) => match self.registry.admit() {
+                Some(Ok((transport, ends))) => match self.registry.admit(&ends.peer, R::now()) {
                     Some(permit) => self.begin(transport, ends, permit),
                     None => Ok(()),
                 },

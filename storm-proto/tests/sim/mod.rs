@@ -36,7 +36,7 @@ pub(crate) struct Sim;
 /// What waits to be accepted, and who listens.
 #[derive(Default)]
 struct Network {
-    arriving: VecDeque<io::Result<SimStream>>,
+    arriving: VecDeque<io::Result<(SimStream, Ends)>>,
     acceptor: Option<Waker>,
     /// Streams that clients have opened; the test is their server.
     dialled: VecDeque<Peer>,
@@ -95,8 +95,13 @@ impl Sim {
 
     /// Connects to the server of this thread.
     pub(crate) fn dial() -> Peer {
+        Sim::dial_from(ends().peer)
+    }
+
+    /// Connects to the server of this thread from this address.
+    pub(crate) fn dial_from(address: Address) -> Peer {
         let (stream, peer) = stream_and_peer();
-        arrive(Ok(stream));
+        arrive(Ok((stream, Ends { peer: address, ..ends() })));
         peer
     }
 
@@ -125,7 +130,7 @@ fn network() -> Arc<Mutex<Network>> {
     NETWORK.with(|network| network.borrow().clone())
 }
 
-fn arrive(stream: io::Result<SimStream>) {
+fn arrive(stream: io::Result<(SimStream, Ends)>) {
     let network = network();
     let mut network = network.lock().unwrap();
     network.arriving.push_back(stream);
@@ -232,7 +237,7 @@ impl Listener for SimListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(SimStream, Ends)>> {
         let mut network = self.network.lock().unwrap();
         match network.arriving.pop_front() {
-            Some(arrived) => Poll::Ready(arrived.map(|stream| (stream, ends()))),
+            Some(arrived) => Poll::Ready(arrived),
             None => {
                 network.acceptor = Some(cx.waker().clone());
                 Poll::Pending

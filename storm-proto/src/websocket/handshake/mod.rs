@@ -12,9 +12,11 @@
 
 pub(crate) mod accept_key;
 pub(crate) mod client;
+pub(crate) mod cookies;
 pub(crate) mod extensions;
 pub(crate) mod head;
 pub(crate) mod parts;
+pub(crate) mod query;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;

@@ -3,6 +3,7 @@
 use alloc::string::String;
 #[cfg(feature = "tls")]
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 use core::ops::Range;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub struct Request {
     headers: Headers,
     /// What to answer to the key, if this is a valid upgrade.
     accept_key: Option<String>,
+    peer: Option<SocketAddr>,
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::tls::TlsFacts>>,
 }
@@ -61,6 +63,19 @@ impl Request {
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
         self.header("Origin")
+    }
+
+    /// The address that the request came from, on a server: what is connected to it, which
+    /// may be a proxy. None over a Unix socket, and for a request that was read by hand.
+    /// On a dual-stack listener an IPv4 peer shows as `::ffff:a.b.c.d`.
+    #[must_use]
+    pub const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The same request, known to come from there.
+    pub(crate) fn with_peer(self, peer: Option<SocketAddr>) -> Request {
+        Request { peer, ..self }
     }
 
     /// True if this is a valid WebSocket upgrade; false for a plain HTTP request.
@@ -147,6 +162,7 @@ impl Request {
                 resource,
                 headers,
                 accept_key,
+                peer: None,
                 #[cfg(feature = "tls")]
                 tls: None,
             }),
