@@ -10,8 +10,9 @@ pub use crate::error::{Error, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::message::{Kind, Message, OwnedMessage};
 pub use crate::service::{
-    Address, Callbacks, ConnectError, Failure, Handler, KeepAlive, MessageStream, Metrics,
-    OpenError, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,
+    Address, Audience, Callbacks, ConnectError, Delivering, Delivery, Failure, GroupChange,
+    Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, OpenError, Retry, SendWait,
+    Session, SocketOptions, State, Stopped, StreamError,
 };
 #[cfg(feature = "deflate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]

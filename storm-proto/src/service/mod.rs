@@ -7,6 +7,7 @@
 //! There are two doors. Servers and clients bring their own sockets and call a handler; a
 //! [`MessageStream`] is a WebSocket over a stream that the caller has, and is polled.
 
+mod audience;
 mod batch;
 mod callbacks;
 mod client;
@@ -14,7 +15,9 @@ mod connect_error;
 mod connector;
 mod dial;
 mod driver;
+mod groups;
 mod handler;
+mod hub;
 mod inbox;
 mod opening;
 mod options;
@@ -29,10 +32,13 @@ mod session;
 mod stream;
 mod wire;
 
+pub use audience::{Audience, Delivering, Delivery};
 pub use callbacks::{Callbacks, Unset};
 pub use client::Client;
 pub use connect_error::ConnectError;
+pub use groups::{GroupChange, JoinError};
 pub use handler::Handler;
+pub use hub::Hub;
 pub use inbox::Inbox;
 pub use options::{KeepAlive, ListenOptions, SocketOptions};
 pub use reconnecting::{Failure, Reconnecting, Retry};

@@ -1,36 +1,47 @@
 //! Everything that a server knows of its connections, from accept to the last event.
 
+use core::fmt;
 use core::future::{Future, poll_fn};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Poll, Waker};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::vec::Vec;
 
+use super::groups::{GroupChange, Groups, JoinError, Members};
+use super::handler::Handler;
 use super::session::{Session, State};
+use super::wire::catch;
 
 /// The connections of one server.
 #[derive(Debug)]
 pub(crate) struct Registry {
     table: Mutex<Table>,
-    /// The most connections at once, those still opening counted.
-    max: Option<usize>,
     next_connection: AtomicU64,
     next_id: AtomicU64,
     stopping: AtomicBool,
     refused: AtomicU64,
+    /// The handler, for as long as the server and its sessions hold it: it may hold a handle
+    /// on this table itself.
+    presence: OnceLock<Weak<dyn Presence>>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
+    /// The most connections at once, those still opening counted.
+    max: Option<usize>,
     /// Admitted, from accept to the last event.
     connections: usize,
     /// The accept loop has its socket.
     listening: bool,
     /// Those whose opening is not done, by the number of their connection.
     opening: HashMap<u64, Session>,
-    /// The open ones, by their number.
-    sessions: HashMap<u64, Session>,
+    /// The open ones.
+    sessions: Members,
+    /// Who is together. Only those in `sessions` are.
+    groups: Groups,
+    /// A thread is telling what changed in groups.
+    telling: bool,
     /// Those who wait for a stop.
     until_stopped: Vec<Waker>,
     /// Those who wait for the last connection to leave.
@@ -51,13 +62,27 @@ pub(crate) struct Permit {
 impl Registry {
     pub(crate) fn new(max: Option<usize>) -> Registry {
         Registry {
-            table: Mutex::default(),
-            max,
+            table: Mutex::new(Table { max, ..Table::default() }),
             next_connection: AtomicU64::new(1),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             refused: AtomicU64::new(0),
+            presence: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn set_max_connections(&self, connections: usize) {
+        self.lock().max = Some(connections);
+    }
+
+    pub(crate) fn set_max_groups(&self, groups: usize) {
+        self.lock().groups.set_max(groups);
+    }
+
+    /// Tells `handler` what changes in groups.
+    pub(crate) fn tell_to<H: Handler>(&self, handler: &Arc<H>) {
+        let presence: Weak<H> = Arc::downgrade(handler);
+        let _ = self.presence.set(presence);
     }
 
     /// An accept loop begins.
@@ -70,7 +95,7 @@ impl Registry {
     /// entry are one step, so that no burst gets past the limit.
     pub(crate) fn admit(self: &Arc<Registry>) -> Option<Permit> {
         let mut table = self.lock();
-        if self.is_stopping() || self.max.is_some_and(|max| table.connections >= max) {
+        if self.is_stopping() || table.max.is_some_and(|max| table.connections >= max) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -93,27 +118,86 @@ impl Registry {
     pub(crate) fn opened(&self, session: &Session) {
         let mut table = self.lock();
         table.opening.remove(&session.shared().connection());
-        table.sessions.insert(session.id(), session.clone());
+        table.sessions.insert(session);
     }
 
-    /// Takes a session off the list, at the latest before its last event.
+    /// Takes a session off the list and out of its groups, at the latest before its last event.
     pub(crate) fn remove(&self, session: &Session) {
         let mut table = self.lock();
         let opening = table.opening.remove(&session.shared().connection());
-        let open = table.sessions.remove(&session.id());
-        drop(table);
+        let open = table.sessions.remove(session.id());
+        if open.is_some() {
+            table.groups.leave_all(session.id());
+        }
+        self.tell(table);
         // Dropped without the lock: a session may own what the application attached.
         drop((opening, open));
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Session> {
-        self.lock().sessions.get(&id).filter(|session| session.state() == State::Open).cloned()
+        let session = self.lock().sessions.get(id).cloned();
+        session.filter(|session| session.state() == State::Open)
+    }
+
+    /// Open sessions, and those that are closing.
+    pub(crate) fn sessions(&self) -> Members {
+        self.lock().sessions.clone()
+    }
+
+    /// How many [`Registry::sessions`] are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().sessions.len()
     }
 
     /// Every connection, those still opening as well.
     pub(crate) fn all(&self) -> Vec<Session> {
         let table = self.lock();
-        table.opening.values().chain(table.sessions.values()).cloned().collect()
+        table.opening.values().chain(table.sessions.iter()).cloned().collect()
+    }
+
+    /// Lets a listed session join a group; see [`Session::join`]. That it is listed and that it
+    /// joins is one step, so no end of the session comes between the two.
+    pub(crate) fn join(&self, session: &Session, group: &str) -> Result<bool, JoinError> {
+        let mut table = self.lock();
+        if table.sessions.get(session.id()).is_none() {
+            return Err(JoinError::Closed);
+        }
+        let joined = table.groups.join(session, group);
+        self.tell(table);
+        joined
+    }
+
+    /// Takes sessions out of groups.
+    pub(crate) fn leave<T>(&self, leave: impl FnOnce(&mut Groups) -> T) -> T {
+        let mut table = self.lock();
+        let left = leave(&mut table.groups);
+        self.tell(table);
+        left
+    }
+
+    /// Looks at the groups.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Groups) -> T) -> T {
+        look(&self.lock().groups)
+    }
+
+    /// Tells what changed in groups, in order and without the lock. One thread does; what
+    /// others change meanwhile it finds when it comes back for more.
+    fn tell<'t>(&'t self, mut table: MutexGuard<'t, Table>) {
+        if table.telling {
+            return;
+        }
+        while let Some(change) = table.groups.next_change() {
+            table.telling = true;
+            drop(table);
+            // The change is dropped in there as well: it may hold the last of a session.
+            catch(move || {
+                if let Some(presence) = self.presence.get().and_then(Weak::upgrade) {
+                    presence.changed(&change);
+                }
+            });
+            table = self.lock();
+        }
+        table.telling = false;
     }
 
     /// Admitted connections.
@@ -181,6 +265,23 @@ impl Registry {
 impl Table {
     fn is_empty(&self) -> bool {
         self.connections == 0 && !self.listening
+    }
+}
+
+/// A [`Handler`] of any type, as far as it is told of groups.
+trait Presence: Send + Sync {
+    fn changed(&self, change: &GroupChange);
+}
+
+impl<H: Handler> Presence for H {
+    fn changed(&self, change: &GroupChange) {
+        self.on_group(change);
+    }
+}
+
+impl fmt::Debug for dyn Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presence")
     }
 }
 
