@@ -26,15 +26,15 @@ fn on_message(session: &Session, message: Message<'_>) {
 }
 
 fn who(session: &Session) -> String {
-    let others = |room| (session.others_in(room).sessions().iter().map(Session::id)).collect();
+    let who = |room: &str| session.others_in(room).sessions().iter().map(Session::id).collect();
     let rooms = session.groups().into_iter().map(|room| {
-        let others: Vec<_> = others(&room);
+        let others: Vec<u64> = who(&room);
         format!("[{room}] you and {others:?}")
     });
-    rooms.collect::<Vec<_>>().join("\n")
+    rooms.collect::<Vec<_>>().join(" ")
 }
 
-/// Comes and goes are told to those who are there.
+/// Those who are there are told who comes and goes.
 fn on_group(change: &GroupChange) {
     let GroupChange { session, group, joined, members, .. } = change;
     let what = if *joined { "joins" } else { "leaves" };
