@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::vec::Vec;
 
-use super::groups::{GroupChange, Groups, JoinError, Members};
+use super::groups::{GroupChange, Groups, Members};
 use super::handler::Handler;
+use super::membership::JoinError;
 use super::session::{Session, State};
 use super::wire::catch;
 
