@@ -10,6 +10,7 @@ mod scenarios {
     pub(crate) mod lasting;
     pub(crate) mod load;
     pub(crate) mod raw;
+    pub(crate) mod rooms;
     pub(crate) mod secured;
     pub(crate) mod server;
     pub(crate) mod unix;
@@ -66,6 +67,10 @@ macro_rules! all_scenarios {
                 sixty_megabytes_go_both_ways_at_once,
                 a_peer_that_answers_no_ping_is_given_up,
                 a_dead_peer_is_found_behind_a_full_send_buffer,
+            }
+            rooms {
+                a_room_hears_who_comes_speaks_and_goes,
+                threads_broadcast_to_a_room_that_comes_and_goes,
             }
             lasting {
                 a_client_comes_back_through_a_restart_of_its_server,

@@ -1,5 +1,6 @@
 //! Closures as a handler: subscribe, don't implement.
 
+use super::groups::GroupChange;
 use super::handler::Handler;
 use super::reconnecting::Retry;
 use super::session::Session;
@@ -14,13 +15,14 @@ use crate::websocket::handshake::{Accept, Decision, Request};
 /// ignored, so that `|session, message| session.send(message)` is one. For work that
 /// waits implement [`Handler`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Callbacks<G = Unset, C = Unset, M = Unset, D = Unset, E = Unset, T = Unset> {
+pub struct Callbacks<G = Unset, C = Unset, M = Unset, D = Unset, E = Unset, T = Unset, P = Unset> {
     connecting: G,
     connected: C,
     message: M,
     disconnected: D,
     error: E,
     reconnecting: T,
+    group: P,
 }
 
 /// No closure.
@@ -38,68 +40,81 @@ impl Callbacks {
             disconnected: Unset,
             error: Unset,
             reconnecting: Unset,
+            group: Unset,
         }
     }
 }
 
-impl<G, C, M, D, E, T> Callbacks<G, C, M, D, E, T> {
+impl<G, C, M, D, E, T, P> Callbacks<G, C, M, D, E, T, P> {
     /// Sets the closure for [`Handler::on_connecting`].
-    pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E, T>
+    pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E, T, P>
     where
         F: Fn(&Request) -> R + Send + Sync + 'static,
         R: Into<Decision>,
     {
-        let Callbacks { connected, message, disconnected, error, reconnecting, .. } = self;
-        Callbacks { connecting: f, connected, message, disconnected, error, reconnecting }
+        let Callbacks { connected, message, disconnected, error, reconnecting, group, .. } = self;
+        Callbacks { connecting: f, connected, message, disconnected, error, reconnecting, group }
     }
 
     /// Sets the closure for [`Handler::on_connected`].
-    pub fn on_connected<F, R>(self, f: F) -> Callbacks<G, F, M, D, E, T>
+    pub fn on_connected<F, R>(self, f: F) -> Callbacks<G, F, M, D, E, T, P>
     where
         F: Fn(&Session) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, message, disconnected, error, reconnecting, .. } = self;
-        Callbacks { connecting, connected: f, message, disconnected, error, reconnecting }
+        let Callbacks { connecting, message, disconnected, error, reconnecting, group, .. } = self;
+        Callbacks { connecting, connected: f, message, disconnected, error, reconnecting, group }
     }
 
     /// Sets the closure for [`Handler::on_message`].
-    pub fn on_message<F, R>(self, f: F) -> Callbacks<G, C, F, D, E, T>
+    pub fn on_message<F, R>(self, f: F) -> Callbacks<G, C, F, D, E, T, P>
     where
         F: Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, disconnected, error, reconnecting, .. } = self;
-        Callbacks { connecting, connected, message: f, disconnected, error, reconnecting }
+        let Callbacks { connecting, connected, disconnected, error, reconnecting, group, .. } =
+            self;
+        Callbacks { connecting, connected, message: f, disconnected, error, reconnecting, group }
     }
 
     /// Sets the closure for [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, R>(self, f: F) -> Callbacks<G, C, M, F, E, T>
+    pub fn on_disconnected<F, R>(self, f: F) -> Callbacks<G, C, M, F, E, T, P>
     where
         F: Fn(&Session, &DisconnectReason) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, error, reconnecting, .. } = self;
-        Callbacks { connecting, connected, message, disconnected: f, error, reconnecting }
+        let Callbacks { connecting, connected, message, error, reconnecting, group, .. } = self;
+        Callbacks { connecting, connected, message, disconnected: f, error, reconnecting, group }
     }
 
     /// Sets the closure for [`Handler::on_error`].
-    pub fn on_error<F, R>(self, f: F) -> Callbacks<G, C, M, D, F, T>
+    pub fn on_error<F, R>(self, f: F) -> Callbacks<G, C, M, D, F, T, P>
     where
         F: Fn(Option<&Session>, &Error) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, disconnected, reconnecting, .. } = self;
-        Callbacks { connecting, connected, message, disconnected, error: f, reconnecting }
+        let Callbacks { connecting, connected, message, disconnected, reconnecting, group, .. } =
+            self;
+        Callbacks { connecting, connected, message, disconnected, error: f, reconnecting, group }
     }
 
     /// Sets the closure for [`Handler::on_reconnecting`].
-    pub fn on_reconnecting<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, F>
+    pub fn on_reconnecting<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, F, P>
     where
         F: Fn(&Retry) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, disconnected, error, .. } = self;
-        Callbacks { connecting, connected, message, disconnected, error, reconnecting: f }
+        let Callbacks { connecting, connected, message, disconnected, error, group, .. } = self;
+        Callbacks { connecting, connected, message, disconnected, error, reconnecting: f, group }
+    }
+
+    /// Sets the closure for [`Handler::on_group`].
+    pub fn on_group<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, T, F>
+    where
+        F: Fn(&GroupChange) -> R + Send + Sync + 'static,
+    {
+        let Callbacks { connecting, connected, message, disconnected, error, reconnecting, .. } =
+            self;
+        Callbacks { connecting, connected, message, disconnected, error, reconnecting, group: f }
     }
 }
 
-impl<G, C, M, D, E, T> Handler for Callbacks<G, C, M, D, E, T>
+impl<G, C, M, D, E, T, P> Handler for Callbacks<G, C, M, D, E, T, P>
 where
     G: Connecting,
     C: Connected,
@@ -107,6 +122,7 @@ where
     D: Disconnected,
     E: Errors,
     T: Retries,
+    P: Presence,
 {
     // The closures run when the call is polled, not when it is made: that is where a panic
     // is contained.
@@ -133,6 +149,10 @@ where
 
     async fn on_reconnecting(&self, retry: &Retry) {
         self.reconnecting.call(retry);
+    }
+
+    fn on_group(&self, change: &GroupChange) {
+        self.group.call(change);
     }
 }
 
@@ -228,4 +248,18 @@ impl<F: Fn(&Retry) -> R + Send + Sync + 'static, R> Retries for F {
 
 impl Retries for Unset {
     fn call(&self, _: &Retry) {}
+}
+
+pub trait Presence: Send + Sync + 'static {
+    fn call(&self, change: &GroupChange);
+}
+
+impl<F: Fn(&GroupChange) -> R + Send + Sync + 'static, R> Presence for F {
+    fn call(&self, change: &GroupChange) {
+        self(change);
+    }
+}
+
+impl Presence for Unset {
+    fn call(&self, _: &GroupChange) {}
 }

@@ -232,7 +232,8 @@ impl<R: Runtime> Connector<R> {
             ),
         };
         let link = Link::new(sender, role, options, R::now());
-        let session = Session::new(link, Identity { connection: number, ends, clock: R::now });
+        let identity = Identity { connection: number, ends, clock: R::now, registry: None };
+        let session = Session::new(link, identity);
         (session, receiver, handshake)
     }
 }

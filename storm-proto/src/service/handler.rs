@@ -2,6 +2,7 @@
 
 use core::future::{Future, ready};
 
+use super::groups::GroupChange;
 use super::reconnecting::Retry;
 use super::session::Session;
 use crate::connection::reason::DisconnectReason;
@@ -34,7 +35,8 @@ pub trait Handler: Send + Sync + 'static {
         ready(Decision::Accept(Accept::new()))
     }
 
-    /// A session is open. Comes before its first message.
+    /// A session is open. Comes before its first message; others find the session already, and
+    /// may send to it.
     fn on_connected(&self, session: &Session) -> impl Future<Output = ()> + Send {
         let _ = session;
         ready(())
@@ -76,5 +78,16 @@ pub trait Handler: Send + Sync + 'static {
     fn on_reconnecting(&self, retry: &Retry) -> impl Future<Output = ()> + Send {
         let _ = retry;
         ready(())
+    }
+
+    /// A session of a server has joined a group or left it, also by its end: then before
+    /// `on_disconnected`. Told in the order in which it happened, never two at once.
+    ///
+    /// Not `async`, and better short: the thread that makes a change tells of it, and of
+    /// those that other threads make meanwhile. It may join, leave and broadcast; what that
+    /// changes is told after it has returned. A panic in it is contained, and told to nobody
+    /// but the panic hook.
+    fn on_group(&self, change: &GroupChange) {
+        let _ = change;
     }
 }

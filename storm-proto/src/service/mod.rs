@@ -12,6 +12,7 @@
 //! ([`Client::open`]). What such a call returns is the runtime's: a future, or on threads what
 //! comes of it.
 
+mod audience;
 mod batch;
 mod callbacks;
 mod client;
@@ -19,8 +20,11 @@ mod connect_error;
 mod connector;
 mod dial;
 mod driver;
+mod groups;
 mod handler;
+mod hub;
 mod inbox;
+mod membership;
 mod opening;
 mod options;
 pub mod park;
@@ -37,11 +41,15 @@ mod stage;
 mod stream;
 mod wire;
 
+pub use audience::{Audience, Delivering, Delivery};
 pub use callbacks::{Callbacks, Unset};
 pub use client::Client;
 pub use connect_error::ConnectError;
+pub use groups::GroupChange;
 pub use handler::Handler;
+pub use hub::Hub;
 pub use inbox::Inbox;
+pub use membership::JoinError;
 pub use options::{KeepAlive, ListenOptions, SocketOptions};
 pub use reconnecting::{Failure, Reconnecting, Retry};
 pub use runtime::{Address, Ends, Listener, Runtime, Transport};

@@ -1,14 +1,19 @@
 //! Everything that a server knows of its connections, from accept to the last event.
 
+use core::fmt;
 use core::future::{Future, poll_fn};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Poll, Waker};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::vec::Vec;
 
+use super::groups::{GroupChange, Groups, Members};
+use super::handler::Handler;
+use super::membership::JoinError;
 use super::runtime::Address;
 use super::session::{Session, State};
+use super::wire::catch;
 use crate::Instant;
 use crate::server::admission::{Addresses, Admission, Place};
 use crate::server::origins::Origins;
@@ -17,11 +22,15 @@ use crate::server::origins::Origins;
 #[derive(Debug)]
 pub(crate) struct Registry {
     table: Mutex<Table>,
-    admission: Admission,
+    /// Set when the server starts.
+    admission: OnceLock<Admission>,
     next_connection: AtomicU64,
     next_id: AtomicU64,
     stopping: AtomicBool,
     refused: AtomicU64,
+    /// The handler, for as long as the server and its sessions hold it: it may hold a handle
+    /// on this table itself.
+    presence: OnceLock<Weak<dyn Presence>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,8 +43,12 @@ struct Table {
     listening: bool,
     /// Those whose opening is not done, by the number of their connection.
     opening: HashMap<u64, Session>,
-    /// The open ones, by their number.
-    sessions: HashMap<u64, Session>,
+    /// The open ones.
+    sessions: Members,
+    /// Who is together. Only those in `sessions` are.
+    groups: Groups,
+    /// A thread is telling what changed in groups.
+    telling: bool,
     /// Those who wait for a stop.
     until_stopped: Vec<Waker>,
     /// Those who wait for the last connection to leave.
@@ -55,15 +68,31 @@ pub(crate) struct Permit {
 }
 
 impl Registry {
-    pub(crate) fn new(admission: Admission) -> Registry {
+    pub(crate) fn new() -> Registry {
         Registry {
             table: Mutex::default(),
-            admission,
+            admission: OnceLock::new(),
             next_connection: AtomicU64::new(1),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             refused: AtomicU64::new(0),
+            presence: OnceLock::new(),
         }
+    }
+
+    /// Says who is admitted; to be called before the first connection comes.
+    pub(crate) fn admit_by(&self, admission: Admission) {
+        let _ = self.admission.set(admission);
+    }
+
+    pub(crate) fn set_max_groups(&self, groups: usize) {
+        self.lock().groups.set_max(groups);
+    }
+
+    /// Tells `handler` what changes in groups.
+    pub(crate) fn tell_to<H: Handler>(&self, handler: &Arc<H>) {
+        let presence: Weak<H> = Arc::downgrade(handler);
+        let _ = self.presence.set(presence);
     }
 
     /// An accept loop begins.
@@ -76,10 +105,11 @@ impl Registry {
     /// entry are one step, so that no burst gets past a limit.
     pub(crate) fn admit(self: &Arc<Registry>, peer: &Address, now: Instant) -> Option<Permit> {
         let mut table = self.lock();
-        let full = self.admission.max.is_some_and(|max| table.connections >= max);
+        let admission = self.admission.get_or_init(Admission::default);
+        let full = admission.max.is_some_and(|max| table.connections >= max);
         let place = match peer.ip() {
             _ if full || self.is_stopping() => None,
-            Some(peer) => table.addresses.admit(peer.ip(), &self.admission, now),
+            Some(peer) => table.addresses.admit(peer.ip(), admission, now),
             None => Some(Place::default()),
         };
         let Some(place) = place else {
@@ -93,7 +123,7 @@ impl Registry {
 
     /// Which web pages may connect.
     pub(crate) fn origins(&self) -> Option<&Origins> {
-        self.admission.origins.as_ref()
+        self.admission.get()?.origins.as_ref()
     }
 
     /// The number of the next session that opens.
@@ -110,27 +140,86 @@ impl Registry {
     pub(crate) fn opened(&self, session: &Session) {
         let mut table = self.lock();
         table.opening.remove(&session.shared().connection());
-        table.sessions.insert(session.id(), session.clone());
+        table.sessions.insert(session);
     }
 
-    /// Takes a session off the list, at the latest before its last event.
+    /// Takes a session off the list and out of its groups, at the latest before its last event.
     pub(crate) fn remove(&self, session: &Session) {
         let mut table = self.lock();
         let opening = table.opening.remove(&session.shared().connection());
-        let open = table.sessions.remove(&session.id());
-        drop(table);
+        let open = table.sessions.remove(session.id());
+        if open.is_some() {
+            table.groups.leave_all(session.id());
+        }
+        self.tell(table);
         // Dropped without the lock: a session may own what the application attached.
         drop((opening, open));
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Session> {
-        self.lock().sessions.get(&id).filter(|session| session.state() == State::Open).cloned()
+        let session = self.lock().sessions.get(id).cloned();
+        session.filter(|session| session.state() == State::Open)
+    }
+
+    /// Open sessions, and those that are closing.
+    pub(crate) fn sessions(&self) -> Members {
+        self.lock().sessions.clone()
+    }
+
+    /// How many [`Registry::sessions`] are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().sessions.len()
     }
 
     /// Every connection, those still opening as well.
     pub(crate) fn all(&self) -> Vec<Session> {
         let table = self.lock();
-        table.opening.values().chain(table.sessions.values()).cloned().collect()
+        table.opening.values().chain(table.sessions.iter()).cloned().collect()
+    }
+
+    /// Lets a listed session join a group; see [`Session::join`]. That it is listed and that it
+    /// joins is one step, so no end of the session comes between the two.
+    pub(crate) fn join(&self, session: &Session, group: &str) -> Result<bool, JoinError> {
+        let mut table = self.lock();
+        if table.sessions.get(session.id()).is_none() {
+            return Err(JoinError::Closed);
+        }
+        let joined = table.groups.join(session, group);
+        self.tell(table);
+        joined
+    }
+
+    /// Takes sessions out of groups.
+    pub(crate) fn leave<T>(&self, leave: impl FnOnce(&mut Groups) -> T) -> T {
+        let mut table = self.lock();
+        let left = leave(&mut table.groups);
+        self.tell(table);
+        left
+    }
+
+    /// Looks at the groups.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Groups) -> T) -> T {
+        look(&self.lock().groups)
+    }
+
+    /// Tells what changed in groups, in order and without the lock. One thread does; what
+    /// others change meanwhile it finds when it comes back for more.
+    fn tell<'t>(&'t self, mut table: MutexGuard<'t, Table>) {
+        if table.telling {
+            return;
+        }
+        while let Some(change) = table.groups.next_change() {
+            table.telling = true;
+            drop(table);
+            // The change is dropped in there as well: it may hold the last of a session.
+            catch(move || {
+                if let Some(presence) = self.presence.get().and_then(Weak::upgrade) {
+                    presence.changed(&change);
+                }
+            });
+            table = self.lock();
+        }
+        table.telling = false;
     }
 
     /// Admitted connections.
@@ -201,6 +290,23 @@ impl Table {
     }
 }
 
+/// A [`Handler`] of any type, as far as it is told of groups.
+trait Presence: Send + Sync {
+    fn changed(&self, change: &GroupChange);
+}
+
+impl<H: Handler> Presence for H {
+    fn changed(&self, change: &GroupChange) {
+        self.on_group(change);
+    }
+}
+
+impl fmt::Debug for dyn Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Presence")
+    }
+}
+
 fn register(waiting: &mut Vec<Waker>, waker: &Waker) {
     if !waiting.iter().any(|known| known.will_wake(waker)) {
         waiting.push(waker.clone());
@@ -242,9 +348,15 @@ mod tests {
         registry.admit(&Address::Unix(None), Instant::ZERO)
     }
 
+    fn registry(admission: Admission) -> Arc<Registry> {
+        let registry = Arc::new(Registry::new());
+        registry.admit_by(admission);
+        registry
+    }
+
     #[test]
     fn the_limit_counts_from_accept_and_places_come_back() {
-        let registry = Arc::new(Registry::new(Admission { max: Some(2), ..Admission::default() }));
+        let registry = registry(Admission { max: Some(2), ..Admission::default() });
         let (first, second) = (admit(&registry).unwrap(), admit(&registry).unwrap());
         assert_eq!((first.connection(), second.connection()), (1, 2));
         assert!(admit(&registry).is_none());
@@ -255,7 +367,7 @@ mod tests {
 
     #[test]
     fn nobody_is_admitted_after_a_stop() {
-        let registry = Arc::new(Registry::new(Admission::default()));
+        let registry = registry(Admission::default());
         let _open = admit(&registry).unwrap();
         assert!(registry.stop());
         assert!(!registry.stop(), "once");
@@ -265,7 +377,7 @@ mod tests {
     #[test]
     fn one_address_has_its_own_limit_and_a_full_server_costs_it_nothing() {
         let admission = Admission { max: Some(2), max_per_ip: Some(1), ..Admission::default() };
-        let registry = Arc::new(Registry::new(admission));
+        let registry = registry(admission);
         let admit = |ip: [u8; 4]| {
             let peer = core::net::SocketAddr::from((ip, 5000)).into();
             registry.admit(&peer, Instant::ZERO)

@@ -10,9 +10,11 @@ use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, Unset};
 use super::driver::{Driver, Guard, drive};
+use super::groups::GroupChange;
 use super::handler::Handler;
+use super::hub::Hub;
 use super::options::{ListenOptions, SocketOptions};
 use super::race::before;
 use super::registry::{Listening, Permit, Registry};
@@ -56,6 +58,7 @@ pub struct Server<R, H = Callbacks> {
     admission: Admission,
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
+    registry: Arc<Registry>,
     handler: H,
 }
 
@@ -80,6 +83,7 @@ impl<R: Runtime + Default> Server<R> {
             admission: Admission { max: R::MAX_CONNECTIONS, ..Admission::default() },
             #[cfg(feature = "tls")]
             tls: None,
+            registry: Arc::new(Registry::new()),
             handler: Callbacks::new(),
         }
     }
@@ -187,6 +191,20 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
+    /// Sets how many groups a session may be in; 256. A group costs a few hundred bytes if
+    /// nobody else is in it, and peers often choose what they join: so a session's groups cost
+    /// a tenth of what may wait to be written to it.
+    pub fn max_groups(self, groups: usize) -> Self {
+        self.registry.set_max_groups(groups);
+        self
+    }
+
+    /// The sessions and groups of the server, to be used once it runs.
+    #[must_use]
+    pub fn hub(&self) -> Hub {
+        Hub::new(self.registry.clone())
+    }
+
     /// Sets the options of accepted sockets.
     pub fn socket(mut self, socket: SocketOptions) -> Self {
         self.listen.socket = socket;
@@ -221,14 +239,18 @@ impl<R: Runtime, H> Server<R, H> {
             admission: self.admission,
             #[cfg(feature = "tls")]
             tls: self.tls,
+            registry: self.registry,
             handler: map(self.handler),
         }
     }
 }
 
-impl<R: Runtime, G, C, M, D, E> Server<R, Callbacks<G, C, M, D, E>> {
+/// A server whose handler is made of closures.
+type WithClosures<R, G, C, M, D, E, P> = Server<R, Callbacks<G, C, M, D, E, Unset, P>>;
+
+impl<R: Runtime, G, C, M, D, E, P> WithClosures<R, G, C, M, D, E, P> {
     /// Decides on each request; see [`Handler::on_connecting`].
-    pub fn on_connecting<F, A>(self, f: F) -> Server<R, Callbacks<F, C, M, D, E>>
+    pub fn on_connecting<F, A>(self, f: F) -> WithClosures<R, F, C, M, D, E, P>
     where
         F: Fn(&Request) -> A + Send + Sync + 'static,
         A: Into<Decision>,
@@ -237,7 +259,7 @@ impl<R: Runtime, G, C, M, D, E> Server<R, Callbacks<G, C, M, D, E>> {
     }
 
     /// Called for each new session; see [`Handler::on_connected`].
-    pub fn on_connected<F, A>(self, f: F) -> Server<R, Callbacks<G, F, M, D, E>>
+    pub fn on_connected<F, A>(self, f: F) -> WithClosures<R, G, F, M, D, E, P>
     where
         F: Fn(&Session) -> A + Send + Sync + 'static,
     {
@@ -245,7 +267,7 @@ impl<R: Runtime, G, C, M, D, E> Server<R, Callbacks<G, C, M, D, E>> {
     }
 
     /// Called for each message; see [`Handler::on_message`].
-    pub fn on_message<F, A>(self, f: F) -> Server<R, Callbacks<G, C, F, D, E>>
+    pub fn on_message<F, A>(self, f: F) -> WithClosures<R, G, C, F, D, E, P>
     where
         F: Fn(&Session, Message<'_>) -> A + Send + Sync + 'static,
     {
@@ -253,7 +275,7 @@ impl<R: Runtime, G, C, M, D, E> Server<R, Callbacks<G, C, M, D, E>> {
     }
 
     /// Called when a session is over; see [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, A>(self, f: F) -> Server<R, Callbacks<G, C, M, F, E>>
+    pub fn on_disconnected<F, A>(self, f: F) -> WithClosures<R, G, C, M, F, E, P>
     where
         F: Fn(&Session, &DisconnectReason) -> A + Send + Sync + 'static,
     {
@@ -261,11 +283,19 @@ impl<R: Runtime, G, C, M, D, E> Server<R, Callbacks<G, C, M, D, E>> {
     }
 
     /// Called when something fails; see [`Handler::on_error`].
-    pub fn on_error<F, A>(self, f: F) -> Server<R, Callbacks<G, C, M, D, F>>
+    pub fn on_error<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, F, P>
     where
         F: Fn(Option<&Session>, &Error) -> A + Send + Sync + 'static,
     {
         self.map_handler(|callbacks| callbacks.on_error(f))
+    }
+
+    /// Called when a session joins a group or leaves one; see [`Handler::on_group`].
+    pub fn on_group<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, E, F>
+    where
+        F: Fn(&GroupChange) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_group(f))
     }
 }
 
@@ -284,7 +314,9 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     async fn listen(self) -> io::Result<Running<R>> {
         let listener = super::dial::listen(&self.runtime, &self.address, &self.listen).await?;
         let address = listener.local_address()?;
-        let registry = Arc::new(Registry::new(self.admission));
+        let (registry, handler) = (self.registry, Arc::new(self.handler));
+        registry.admit_by(self.admission);
+        registry.tell_to(&handler);
         let running =
             Running { runtime: self.runtime.clone(), address, registry: registry.clone() };
         let accepting = Accepting {
@@ -293,7 +325,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             options: Arc::new(self.options),
             #[cfg(feature = "tls")]
             tls: self.tls,
-            handler: Arc::new(self.handler),
+            handler,
             listener,
             _listening: registry.listen(),
             registry,
@@ -370,18 +402,34 @@ impl<R: Runtime> Running<R> {
         self.registry.refused()
     }
 
+    /// The sessions and groups: a handle that can be cloned, and outlives this one.
+    #[must_use]
+    pub fn hub(&self) -> Hub {
+        Hub::new(self.registry.clone())
+    }
+
+    /// How many sessions there are; see [`Hub::count`].
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.registry.count()
+    }
+
     /// The open session with this number.
     #[must_use]
     pub fn session(&self, id: u64) -> Option<Session> {
         self.registry.get(id)
     }
 
-    /// All open sessions, as they are now.
+    /// All open sessions, as they are now, in the order in which they came.
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {
-        let mut sessions = self.registry.all();
-        sessions.retain(|session| session.state() == super::session::State::Open);
-        sessions
+        self.hub().sessions()
+    }
+
+    /// Closes every session in order, as [`Session::close`] does, and goes on accepting.
+    /// Returns how many there were. Does not wait.
+    pub fn close_all(&self) -> usize {
+        self.hub().close_all()
     }
 
     /// Stops in order: accepts nothing more, tells every session 1001 (going away), lets
@@ -503,7 +551,12 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             ),
         };
         let link = Link::new(sender, role, options.clone(), R::now());
-        let identity = Identity { connection: permit.connection(), ends, clock: R::now };
+        let identity = Identity {
+            connection: permit.connection(),
+            ends,
+            clock: R::now,
+            registry: Some(self.registry.clone()),
+        };
         let session = Session::new(link, identity);
         self.registry.opening(session.clone());
         let guard = Guard { session, permit: Some(permit) };

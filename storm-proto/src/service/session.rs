@@ -15,6 +15,7 @@ use std::vec::Vec;
 use super::batch::{self, Collected};
 use super::park;
 use super::pool;
+use super::registry::Registry;
 use super::runtime::{Address, Ends};
 use crate::Instant;
 use crate::connection::link::Link;
@@ -75,6 +76,8 @@ pub(crate) struct Identity {
     pub(crate) connection: u64,
     pub(crate) ends: Ends,
     pub(crate) clock: fn() -> Instant,
+    /// Of the server that accepted it; the table there lets go of the session at its end.
+    pub(crate) registry: Option<Arc<Registry>>,
 }
 
 pub(crate) struct Inner {
@@ -359,6 +362,38 @@ impl Session {
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
+
+    /// Sends with `send`, or waits for room with `ticket`.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<u64>,
+        send: impl Fn(&Session) -> Result<(), SendError>,
+    ) -> Poll<Result<(), SendError>> {
+        loop {
+            match send(self) {
+                Err(SendError::Full) => {}
+                sent => return Poll::Ready(sent),
+            }
+            let mut inner = self.shared.lock();
+            // Room may have come between the two locks.
+            if inner.link.sender.is_open() && inner.link.sender.is_backpressured() {
+                let rare = inner.rare();
+                if ticket.is_none() && rare.waiting.len() >= MAX_WAITING {
+                    return Poll::Ready(Err(SendError::Full));
+                }
+                rare.wait(ticket, cx.waker());
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Gives a wait for room up.
+    pub(crate) fn stop_waiting(&self, ticket: Option<u64>) {
+        if ticket.is_some() {
+            self.shared.lock().rare().stop_waiting(ticket);
+        }
+    }
 }
 
 impl fmt::Debug for Session {
@@ -538,6 +573,15 @@ impl Shared {
         add(&self.messages_received, messages);
     }
 
+    pub(crate) fn clock(&self) -> fn() -> Instant {
+        self.identity.clock
+    }
+
+    /// Of the server that accepted it.
+    pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
+        self.identity.registry.as_ref()
+    }
+
     /// The number of the connection, counted from accept.
     pub(crate) fn connection(&self) -> u64 {
         self.identity.connection
@@ -712,30 +756,13 @@ impl Future for SendWait<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        loop {
-            match this.session.send(this.message) {
-                Err(SendError::Full) => {}
-                sent => return Poll::Ready(sent),
-            }
-            let mut inner = this.session.shared.lock();
-            // Room may have come between the two locks.
-            if inner.link.sender.is_open() && inner.link.sender.is_backpressured() {
-                let rare = inner.rare();
-                if this.ticket.is_none() && rare.waiting.len() >= MAX_WAITING {
-                    return Poll::Ready(Err(SendError::Full));
-                }
-                rare.wait(&mut this.ticket, cx.waker());
-                return Poll::Pending;
-            }
-        }
+        this.session.poll_send(cx, &mut this.ticket, |session| session.send(this.message))
     }
 }
 
 impl Drop for SendWait<'_, '_> {
     fn drop(&mut self) {
-        if self.ticket.is_some() {
-            self.session.shared.lock().rare().stop_waiting(self.ticket);
-        }
+        self.session.stop_waiting(self.ticket);
     }
 }
 
