@@ -56,8 +56,8 @@ fn echo(name: &str, adapter: &impl Adapter) {
     let allocated = change.allocations + change.reallocations;
     let messages = TURNS * WINDOW;
     println!("{name}: {allocated} allocations for {messages} messages there and back");
-    // Buffers that move between threads with their messages: some per turn, none per message.
-    assert!(allocated <= messages / 5, "{name}: {allocated}");
+    // Threads may come to have too few buffers for a moment.
+    assert!(allocated <= messages / 50, "{name}: {allocated}");
     session.close();
     adapter.wait(running.stop(Duration::from_secs(10)));
 }

@@ -372,6 +372,12 @@ impl Link {
         }
     }
 
+    /// True unless the transport took less than there was: what is queued now leaves soon.
+    #[must_use]
+    pub fn is_flowing(&self) -> bool {
+        !self.timers.is_set(Timer::Stall)
+    }
+
     /// The settings.
     #[must_use]
     pub fn options(&self) -> &Options {

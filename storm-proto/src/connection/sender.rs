@@ -330,13 +330,6 @@ impl Sender {
         self.outbox.len() + self.controls.len() + self.taken + self.behind.len()
     }
 
-    /// True while the writer holds nothing back: what is queued now leaves at once.
-    #[must_use]
-    #[inline]
-    pub fn is_flowing(&self) -> bool {
-        self.taken == 0
-    }
-
     /// True if the writer has something to take.
     #[must_use]
     #[inline]

@@ -5,7 +5,7 @@
 
 use std::boxed::Box;
 use std::cell::RefCell;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
 use crate::connection::outbox::Spare;
@@ -98,23 +98,35 @@ impl Pool {
 /// along from the thread that sends to the one that writes.
 static BALANCE: Mutex<Vec<Spare>> = Mutex::new(Vec::new());
 
+/// How much of it moves at once, so that the lock is taken for few messages only.
+const MOVED: usize = KEPT / 2;
+
 /// Memory for an outbox, if there is some.
 pub(crate) fn take_spare() -> Option<Spare> {
-    let own = POOL.try_with(|pool| pool.borrow_mut().outbox.pop()).ok().flatten();
-    own.or_else(|| BALANCE.try_lock().ok()?.pop())
+    let take = |pool: &RefCell<Pool>| {
+        let own = &mut pool.borrow_mut().outbox;
+        if own.is_empty() {
+            let mut balance = BALANCE.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = balance.len().saturating_sub(MOVED);
+            own.extend(balance.drain(left..));
+        }
+        own.pop()
+    };
+    POOL.try_with(take).ok().flatten()
 }
 
 /// Keeps the memory of an emptied outbox.
 pub(crate) fn give_spare(spare: Spare) {
     if spare.capacity() <= MAX_OUTBOX {
         let _ = POOL.try_with(|pool| {
-            let pool = &mut pool.borrow_mut().outbox;
-            if pool.len() < KEPT {
-                pool.push(spare);
-            } else if let Ok(mut balance) = BALANCE.try_lock()
-                && balance.len() < KEPT
-            {
-                balance.push(spare);
+            let own = &mut pool.borrow_mut().outbox;
+            own.push(spare);
+            if own.len() > KEPT {
+                let mut balance = BALANCE.lock().unwrap_or_else(PoisonError::into_inner);
+                let surplus = own.drain(MOVED..);
+                if balance.len() < KEPT {
+                    balance.extend(surplus);
+                }
             }
         });
     }

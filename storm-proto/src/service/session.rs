@@ -673,12 +673,11 @@ impl Inner {
 
     /// Saves the next message an allocation, if it leaves at once.
     fn offer_spare(&mut self) {
-        let sender = &mut self.link.sender;
-        if sender.outbox().wants_spare()
-            && sender.is_flowing()
+        if self.link.sender.outbox().wants_spare()
+            && self.link.is_flowing()
             && let Some(spare) = pool::take_spare()
         {
-            sender.outbox().offer(spare);
+            self.link.sender.outbox().offer(spare);
         }
     }
 
