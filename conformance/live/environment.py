@@ -31,7 +31,7 @@ def need_binaries():
 def need_tools(*names):
     for name in names:
         if not shutil.which(name):
-            raise Lacking(f"{name} is not there; install it")
+            install(name, f"{name} is not there; install it")
 
 
 def is_inside():
@@ -76,15 +76,19 @@ def installed(package):
 
 
 def need_chromium():
-    if CHROMIUM.is_file():
-        return
+    if not CHROMIUM.is_file():
+        install("chromium", f"{CHROMIUM} is not there; install it, or use --skip-browser")
+
+
+def install(package, otherwise):
+    """Installs a package of the system's, where that can be done."""
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Lacking(f"{CHROMIUM} is not there; install it, or use --skip-browser")
-    say("installing Chromium")
+        raise Lacking(otherwise)
+    say(f"installing {package}")
     run("apt-get", "update", "-qq", stdout=subprocess.DEVNULL)
-    install = ["apt-get", "install", "-qq", "--no-install-recommends", "chromium"]
+    command = ["apt-get", "install", "-qq", "--no-install-recommends", package]
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(*install, env=quiet, stdout=subprocess.DEVNULL)
+    run(*command, env=quiet, stdout=subprocess.DEVNULL)
 
 
 def run(*command, **options):
