@@ -49,6 +49,6 @@ pub type Reconnecting = storm_proto::service::Reconnecting<Tokio>;
 pub type Inbox = storm_proto::service::Inbox<Tokio>;
 
 /// The snippets of the readme are tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
