@@ -34,9 +34,10 @@ pub struct Message<'a> {
     form: Form,
 }
 
-/// Kind, and whether it is to be sent as it is: in one byte, which costs no second store
-/// where messages are received.
+/// Kind, and whether it is to be sent as it is. A word, so that a message has no padding:
+/// that is copied in pieces which overlap, and reading those back stalls the processor.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
 enum Form {
     Text,
     Binary,

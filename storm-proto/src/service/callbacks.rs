@@ -1,5 +1,7 @@
 //! Closures as a handler: subscribe, don't implement.
 
+use core::future::{Future, ready};
+
 use super::groups::GroupChange;
 use super::handler::Handler;
 use super::reconnecting::Retry;
@@ -124,8 +126,8 @@ where
     T: Retries,
     P: Presence,
 {
-    // The closures run when the call is polled, not when it is made: that is where a panic
-    // is contained.
+    // The closures run when the call is polled, not when it is made: that is where a panic is
+    // contained. But for `on_message`, which is called most: there the making is as well.
 
     async fn on_connecting(&self, request: &Request) -> Decision {
         self.connecting.call(request)
@@ -135,8 +137,14 @@ where
         self.connected.call(session);
     }
 
-    async fn on_message(&self, session: &Session, message: Message<'_>) {
+    #[inline]
+    fn on_message(
+        &self,
+        session: &Session,
+        message: Message<'_>,
+    ) -> impl Future<Output = ()> + Send {
         self.message.call(session, message);
+        ready(())
     }
 
     async fn on_disconnected(&self, session: &Session, reason: &DisconnectReason) {

@@ -11,6 +11,7 @@
 
 use core::future::{Future, poll_fn};
 use core::pin::pin;
+use core::task::Poll;
 use std::boxed::Box;
 use std::string::String;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use super::registry::Permit;
 use super::runtime::Transport;
 use super::session::Session;
 use super::stage::Stage;
-use super::wire::{Cut, Wire};
+use super::wire::{Cut, Wire, catch_in};
 use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
@@ -110,45 +111,61 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             let input = poll_fn(|cx| wire.poll_input(cx, shared, Some(&mut receiver))).await;
             let Some(mut input) = input else { break };
             let mut bytes = input.bytes();
+            // A panic is caught once for all the messages of an input, not for each: a message
+            // that is carried into a catch goes through memory. What is left of the input
+            // outlives it.
             loop {
-                // Room for an answer as large as all that is here: asked before the message
-                // is taken out, so that none is carried across the wait.
-                let (queued, size) = (shared.queued(), bytes.len() + receiver.assembled());
-                if (queued >= FLUSH || queued + batch::ROOM + size > wire.limit())
-                    && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await
-                {
-                    over = true;
-                    break;
-                }
-                let Some(event) = receiver.next(&mut bytes) else { break };
-                let message = match event {
-                    Event::Message(message) => message,
-                    event => {
-                        wire.event(shared, event);
-                        continue;
-                    }
-                };
-                let message = match inflated_beyond(size, message) {
-                    None => message,
-                    Some(size) => {
-                        if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
-                            over = true;
-                            break;
+                let handled = {
+                    let mut batch = pin!(async {
+                        loop {
+                            // Room for an answer as large as all that is here: asked before the
+                            // message is taken out, so that none is carried across the wait.
+                            let (queued, size) =
+                                (shared.queued(), bytes.len() + receiver.assembled());
+                            if (queued >= FLUSH || queued + batch::ROOM + size > wire.limit())
+                                && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await
+                            {
+                                return Err(Cut::Over);
+                            }
+                            let Some(event) = receiver.next(&mut bytes) else { return Ok(()) };
+                            let message = match event {
+                                Event::Message(message) => message,
+                                event => {
+                                    wire.event(shared, event);
+                                    continue;
+                                }
+                            };
+                            let message = match inflated_beyond(size, message) {
+                                None => message,
+                                Some(size) => {
+                                    if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
+                                        return Err(Cut::Over);
+                                    }
+                                    let Some(message) = receiver.again() else { continue };
+                                    message
+                                }
+                            };
+                            if shared.is_closing() {
+                                continue;
+                            }
+                            wire.count_message(shared);
+                            let mut call = pin!(handler.on_message(session, message));
+                            poll_fn(|cx| wire.poll_call_uncaught(cx, shared, call.as_mut()))
+                                .await?;
                         }
-                        let Some(message) = receiver.again() else { continue };
-                        message
-                    }
+                    });
+                    poll_fn(|cx| {
+                        catch_in(shared, || batch.as_mut().poll(cx))
+                            .unwrap_or(Poll::Ready(Err(Cut::Panicked)))
+                    })
+                    .await
                 };
-                if shared.is_closing() {
-                    continue;
+                match handled {
+                    Ok(()) => break,
+                    Err(cut) => over = is_over(session, &wire, cut),
                 }
-                wire.count_message();
-                let mut call = pin!(handler.on_message(session, message));
-                if let Err(cut) = poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
-                    over = is_over(session, &wire, cut);
-                    if over {
-                        break;
-                    }
+                if over {
+                    break;
                 }
             }
             input.give();

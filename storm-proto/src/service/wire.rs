@@ -155,16 +155,23 @@ impl<T: Transport> Wire<T> {
         shared: &Shared,
         call: Pin<&mut F>,
     ) -> Poll<Result<F::Output, Cut>> {
+        catch_in(shared, || self.poll_call_uncaught(cx, shared, call))
+            .unwrap_or(Poll::Ready(Err(Cut::Panicked)))
+    }
+
+    /// [`Wire::poll_call`] for those who are within a [`catch_in`] already.
+    pub(crate) fn poll_call_uncaught<F: Future>(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        call: Pin<&mut F>,
+    ) -> Poll<Result<F::Output, Cut>> {
         if self.is_half() {
             return self.poll_call_half(cx, shared, call);
         }
-        match catch_in(shared, || call.poll(cx)) {
-            Some(Poll::Ready(output)) => {
-                self.pause(shared, false);
-                return Poll::Ready(Ok(output));
-            }
-            Some(Poll::Pending) => {}
-            None => return Poll::Ready(Err(Cut::Panicked)),
+        if let Poll::Ready(output) = call.poll(cx) {
+            self.pause(shared, false);
+            return Poll::Ready(Ok(output));
         }
         self.pause(shared, true);
         self.poll_quiet(cx, shared).map(|()| Err(Cut::Over))
@@ -204,8 +211,11 @@ impl<T: Transport> Wire<T> {
 
     /// A message is about to be handed over.
     #[inline]
-    pub(crate) fn count_message(&mut self) {
+    pub(crate) fn count_message(&mut self, shared: &Shared) {
         self.messages += 1;
+        if self.is_half() {
+            self.leave(shared);
+        }
     }
 
     /// Keeps the rest of an input, exactly sized, to be the next input.
@@ -508,9 +518,9 @@ impl Input {
     }
 }
 
-/// Runs a call of a session's handler; `None` if it panics.
+/// Runs what calls a session's handler; `None` if that panics.
 #[inline]
-fn catch_in<R>(shared: &Shared, run: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn catch_in<R>(shared: &Shared, run: impl FnOnce() -> R) -> Option<R> {
     batch::in_handler_of(shared.owner(), || catch(run))
 }
 

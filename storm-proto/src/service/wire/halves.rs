@@ -10,7 +10,7 @@ use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use super::{Cut, Input, Wire, catch_in};
+use super::{Cut, Input, Wire};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::Receiver;
 use crate::service::runtime::Transport;
@@ -77,16 +77,10 @@ impl<T: Transport> Wire<T> {
         shared: &Shared,
         call: Pin<&mut F>,
     ) -> Poll<Result<F::Output, Cut>> {
-        if self.bytes > 0 || self.messages > 0 {
-            // The call may take long, and the deadlines run.
-            self.now = (self.clock)();
-            self.count(shared, &mut shared.lock());
-            shared.set_reading(false);
-        }
-        match catch_in(shared, || call.poll(cx)) {
-            Some(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Some(Poll::Pending) => self.poll_over(cx, shared).map(|()| Err(Cut::Over)),
-            None => Poll::Ready(Err(Cut::Panicked)),
+        shared.set_reading(false);
+        match call.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll_over(cx, shared).map(|()| Err(Cut::Over)),
         }
     }
 
@@ -107,6 +101,13 @@ impl<T: Transport> Wire<T> {
         shared.set_reading(false);
         inner.wait_to_read(cx.waker());
         Poll::Pending
+    }
+
+    /// About to hand a message over: that may take long, and the deadlines run.
+    pub(super) fn leave(&mut self, shared: &Shared) {
+        self.now = (self.clock)();
+        self.count(shared, &mut shared.lock());
+        shared.set_reading(false);
     }
 
     /// Back from the handler, to read. True once the connection is over.
