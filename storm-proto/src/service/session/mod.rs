@@ -1,0 +1,284 @@
+//! The application's handle on a connection.
+
+mod shared;
+mod waits;
+
+use core::any::Any;
+use core::fmt;
+use core::future::Future;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use std::sync::Arc;
+
+pub(crate) use self::shared::{Identity, Inner, Shared};
+use self::waits::Closed;
+pub use self::waits::SendWait;
+use super::batch;
+use super::park;
+use super::runtime::Address;
+use crate::Instant;
+use crate::connection::link::Link;
+use crate::connection::reason::{Cause, DisconnectReason};
+use crate::error::{CloseError, SendError};
+use crate::message::Message;
+#[cfg(feature = "tls")]
+use crate::tls::TlsFacts;
+use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::close_code::CloseCode;
+use crate::websocket::prepared::Prepared;
+
+/// A session: one connection of a server or a client, as the application holds it.
+///
+/// Cloning it counts a reference. It can be used from any thread, in handlers and
+/// outside; no call but those whose name says so waits for anything. After the
+/// connection is over a session stays readable, and sends fail with
+/// [`SendError::Closed`].
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// The handshake is under way.
+    Opening,
+    /// Messages flow.
+    Open,
+    /// A close is under way: nothing is accepted or delivered any more.
+    Closing,
+    /// The connection is over.
+    Closed,
+}
+
+/// Counters of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Bytes given to the transport, framing included, TLS not.
+    pub bytes_sent: u64,
+    /// Bytes taken from the transport, framing included, TLS not.
+    pub bytes_received: u64,
+    /// Messages accepted by a send.
+    pub messages_sent: u64,
+    /// Messages handed to the handler.
+    pub messages_received: u64,
+    /// Time since the session opened; stands still once it is closed.
+    pub uptime: Duration,
+}
+
+impl Session {
+    /// The number of this session, 0 before it is open: 1, 2, 3 and so on within one server.
+    /// Sessions of a client that comes back have the numbers of their connects, of which some
+    /// may have failed.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.shared.id.load(Ordering::Relaxed)
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn peer(&self) -> &Address {
+        &self.shared.identity.ends.peer
+    }
+
+    /// The address of this end.
+    #[must_use]
+    pub fn local(&self) -> &Address {
+        &self.shared.identity.ends.local
+    }
+
+    /// The subprotocol that was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.shared.subprotocol.get().map(|name| &**name)
+    }
+
+    /// What the handshake of TLS agreed on; `None` on a plain connection.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<TlsFacts>> {
+        self.shared.tls.get().cloned()
+    }
+
+    /// Where the session is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let inner = self.shared.lock();
+        if inner.ended().is_some() {
+            State::Closed
+        } else if inner.link.is_open() {
+            State::Open
+        } else if inner.link.reason().is_some() {
+            State::Closing
+        } else {
+            State::Opening
+        }
+    }
+
+    /// Why the session ended; `None` while it is not over.
+    #[must_use]
+    pub fn reason(&self) -> Option<Arc<DisconnectReason>> {
+        self.shared.lock().ended().map(|(_, reason)| reason.clone())
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let identity = &self.shared.identity;
+        let inner = self.shared.lock();
+        let until = inner.ended().map_or_else(identity.clock, |(at, _)| *at);
+        let opened = Instant::from_nanos(self.shared.opened.load(Ordering::Relaxed));
+        Metrics {
+            bytes_sent: inner.bytes_sent,
+            bytes_received: self.shared.bytes_received.load(Ordering::Relaxed),
+            messages_sent: inner.messages_sent,
+            messages_received: self.shared.messages_received.load(Ordering::Relaxed),
+            uptime: until - opened,
+        }
+    }
+
+    /// Bytes accepted and not yet given to the transport.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.shared.queued.load(Ordering::Relaxed)
+    }
+
+    /// True from a refused send until the outbox has fallen to its low mark.
+    #[must_use]
+    pub fn is_backpressured(&self) -> bool {
+        self.shared.lock().link.sender.is_backpressured()
+    }
+
+    /// The last measured time from a heartbeat's Ping to its Pong.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.shared.lock().link.round_trip()
+    }
+
+    /// Queues a message; never waits.
+    ///
+    /// All messages of one caller arrive in the order of its calls, and messages of
+    /// different callers never mix. Accepted means delivered to the transport, or counted
+    /// in [`DisconnectReason::undelivered`].
+    ///
+    /// # Errors
+    /// [`SendError::Full`] if the message does not fit into the outbox,
+    /// [`SendError::Closed`] after a close, [`SendError::Framing`] if the framing of a TCP
+    /// session cannot carry it. Nothing of it is queued then.
+    #[inline]
+    pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
+        let message = message.into();
+        if self.shared.is_undisturbed() && batch::push(self.shared.owner(), message) {
+            return Ok(());
+        }
+        self.shared.with_outbox(|link| link.sender.send(message))
+    }
+
+    /// Queues a message that was encoded once for many sessions; never waits.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub fn send_prepared(&self, prepared: &Prepared) -> Result<(), SendError> {
+        self.shared.with_outbox(|link| link.sender.send_prepared(prepared))
+    }
+
+    /// Queues a message, waiting for room if there is none. The wait ends at the latest
+    /// when the stall deadline ends the session.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready leaves nothing queued.
+    ///
+    /// # Errors
+    /// As [`Session::send`]; [`SendError::Full`] only if 1,024 calls wait already.
+    pub fn send_wait<'s, 'a>(&'s self, message: impl Into<Message<'a>>) -> SendWait<'s, 'a> {
+        SendWait { session: self, message: message.into(), ticket: None }
+    }
+
+    /// As [`Session::send_wait`], for plain threads: blocks until there is room.
+    ///
+    /// Not to be called on a thread of an asynchronous runtime, which it would hold up.
+    ///
+    /// # Errors
+    /// As [`Session::send_wait`].
+    pub fn send_blocking<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
+        park::block_on(self.send_wait(message), self.shared.identity.clock)
+    }
+
+    /// Closes in order: what is queued, a Close frame with 1000, the peer's answer, the end
+    /// of the stream; at most as long as the close timeout. Does not wait for that, so it can
+    /// be called from a handler. Later calls do nothing: the first reason wins.
+    pub fn close(&self) {
+        self.shared.close(CloseFrame::of(CloseCode::NORMAL, ""), Cause::Closed);
+    }
+
+    /// As [`Session::close`], with a code and a reason for the peer. On plain TCP these are
+    /// not sent.
+    ///
+    /// # Errors
+    /// If the code may not be sent or the reason has more than 123 bytes; the session
+    /// stays as it is.
+    pub fn close_with(&self, code: CloseCode, reason: &str) -> Result<(), CloseError> {
+        self.shared.close(CloseFrame::new(code, reason)?, Cause::Closed);
+        Ok(())
+    }
+
+    /// Ends at once, with a reset of the connection; what is queued is dropped.
+    pub fn abort(&self) {
+        let mut inner = self.shared.lock();
+        inner.link.abort();
+        self.shared.changed(inner);
+    }
+
+    /// Waits until the session is over and its last event was handled.
+    ///
+    /// # Cancel safety
+    /// Safe: dropping the future changes nothing.
+    pub fn closed(&self) -> impl Future<Output = Arc<DisconnectReason>> + Send + use<> {
+        Closed { shared: self.shared.clone(), ticket: None }
+    }
+
+    /// As [`Session::closed`], for plain threads: blocks until the session is over.
+    pub fn closed_blocking(&self) -> Arc<DisconnectReason> {
+        park::block_on(self.closed(), self.shared.identity.clock)
+    }
+
+    /// Attaches a value; one of each type. Returns the value it replaces.
+    pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<T> {
+        self.shared.lock().rare().data.insert(value)
+    }
+
+    /// A copy of the attached value of this type. Wrap what is large in an `Arc`.
+    #[must_use]
+    pub fn get<T: Any + Send + Sync + Clone>(&self) -> Option<T> {
+        self.shared.lock().rare.as_ref()?.data.get().cloned()
+    }
+
+    /// Takes the attached value of this type away.
+    pub fn remove<T: Any + Send + Sync>(&self) -> Option<T> {
+        self.shared.lock().rare.as_mut()?.data.remove()
+    }
+    pub(crate) fn new(link: Link, identity: Identity) -> Session {
+        Session { shared: Arc::new(Shared::new(link, identity)) }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({}, {})", self.id(), self.peer())
+    }
+}
+
+/// Two handles are equal if they are handles on the same session.
+impl PartialEq for Session {
+    fn eq(&self, other: &Session) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for Session {}

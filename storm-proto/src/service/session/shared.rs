@@ -1,0 +1,431 @@
+//! What the driver and the application's handles share, behind one lock.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::task::Waker;
+use std::boxed::Box;
+use std::string::String;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::vec::Vec;
+
+use super::waits::Waiting;
+use crate::Instant;
+use crate::connection::link::Link;
+use crate::connection::outbox::Outbox;
+use crate::connection::reason::{Cause, DisconnectReason};
+use crate::error::{Error, SendError};
+use crate::extensions::Extensions;
+use crate::service::batch::{self, Collected};
+use crate::service::pool;
+use crate::service::registry::Registry;
+use crate::service::runtime::Ends;
+#[cfg(feature = "tls")]
+use crate::tls::TlsFacts;
+use crate::websocket::frame::close::CloseFrame;
+
+/// What the driver and the application's handles share.
+pub(crate) struct Shared {
+    pub(super) inner: Mutex<Inner>,
+    /// The driver is at work and will look at the outbox before it sleeps.
+    pub(super) awake: AtomicBool,
+    /// Bytes accepted and not yet written, for a look without the lock.
+    pub(super) queued: AtomicUsize,
+    /// Messages are no longer delivered or accepted.
+    pub(super) closing: AtomicBool,
+    /// Others have queued behind the batch of the driver's turn.
+    pub(super) contended: AtomicBool,
+    /// The driver waits for bytes, or will soon; false while a handler blocks its thread.
+    pub(super) reading: AtomicBool,
+    pub(super) bytes_received: AtomicU64,
+    pub(super) messages_received: AtomicU64,
+    /// 0 before the session is open.
+    pub(super) id: AtomicU64,
+    /// When the session opened, in nanoseconds; 0 before.
+    pub(super) opened: AtomicU64,
+    pub(super) subprotocol: OnceLock<Box<str>>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: OnceLock<Arc<TlsFacts>>,
+    pub(super) identity: Identity,
+}
+
+/// What is known from the start.
+pub(crate) struct Identity {
+    /// The number of the connection, counted from accept.
+    pub(crate) connection: u64,
+    pub(crate) ends: Ends,
+    pub(crate) clock: fn() -> Instant,
+    /// Of the server that accepted it; the table there lets go of the session at its end.
+    pub(crate) registry: Option<Arc<Registry>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) link: Link,
+    /// The driver's waker, while it sleeps.
+    pub(super) waker: Option<Waker>,
+    pub(super) bytes_sent: u64,
+    pub(super) messages_sent: u64,
+    /// What an idle session does not have.
+    pub(super) rare: Option<Box<Rare>>,
+    /// Something other than a message changed since the driver looked.
+    pub(super) dirty: bool,
+    /// There is room again for those who wait.
+    pub(super) relieved: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Rare {
+    /// Calls that wait for room or for the end.
+    pub(super) waiting: Vec<(u64, Waker)>,
+    /// The driver's reading half, if it waits for the same.
+    pub(super) reader: Option<Waker>,
+    pub(super) next_ticket: u64,
+    pub(super) ended: Option<(Instant, Arc<DisconnectReason>)>,
+    /// The last event was handled.
+    pub(super) handled: bool,
+    /// What the application attached.
+    pub(super) data: Extensions,
+}
+
+impl Shared {
+    pub(super) fn new(link: Link, identity: Identity) -> Shared {
+        let inner = Inner {
+            link,
+            waker: None,
+            bytes_sent: 0,
+            messages_sent: 0,
+            rare: None,
+            dirty: false,
+            relieved: false,
+        };
+        Shared {
+            inner: Mutex::new(inner),
+            awake: AtomicBool::new(true),
+            queued: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
+            contended: AtomicBool::new(false),
+            reading: AtomicBool::new(true),
+            bytes_received: AtomicU64::new(0),
+            messages_received: AtomicU64::new(0),
+            id: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            subprotocol: OnceLock::new(),
+            #[cfg(feature = "tls")]
+            tls: OnceLock::new(),
+            identity,
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while the lock is held can only be one of ours; the state is whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes in order; see [`Session::close`].
+    pub(crate) fn close(&self, frame: CloseFrame, cause: Cause) {
+        let now = (self.identity.clock)();
+        let mut inner = self.lock_in_order();
+        inner.link.close(frame, cause, now);
+        self.changed(inner);
+    }
+
+    /// The opening was answered with something other than a WebSocket.
+    pub(crate) fn refuse(&self) {
+        let now = (self.identity.clock)();
+        let mut inner = self.lock();
+        inner.link.refuse(now);
+        self.publish(&inner);
+    }
+
+    /// Closes with a local fault.
+    pub(crate) fn fail(&self, cause: Cause, error: Error, now: Instant) {
+        let mut inner = self.lock_in_order();
+        inner.link.fail(cause, error, now);
+        self.changed(inner);
+    }
+
+    /// Names this session as the owner of a batch, and of a handler's call.
+    #[inline]
+    pub(crate) fn owner(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
+    /// Nobody has queued behind the batch, and nothing ended it.
+    #[inline]
+    pub(super) fn is_undisturbed(&self) -> bool {
+        !self.contended.load(Ordering::Relaxed) && !self.is_closing()
+    }
+
+    /// The lock, after the batch of this thread's turn has joined the outbox: what is queued
+    /// now comes behind it.
+    pub(crate) fn lock_in_order(&self) -> MutexGuard<'_, Inner> {
+        let collected = batch::close(self.owner());
+        let mut inner = self.lock();
+        if let Some(collected) = collected {
+            inner.collect(collected);
+            self.contended.store(false, Ordering::Relaxed);
+        }
+        inner
+    }
+
+    pub(super) fn with_outbox(
+        &self,
+        queue: impl FnOnce(&mut Link) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let mut inner = self.lock_in_order();
+        inner.offer_spare();
+        if inner.link.sender.is_lent() {
+            self.contended.store(true, Ordering::Relaxed);
+        }
+        let before = inner.link.sender.queued();
+        queue(&mut inner.link)?;
+        let after = inner.link.sender.queued();
+        if batch::is_in_handler_of(self.owner()) {
+            inner.link.sender.answered(after - before);
+        }
+        inner.messages_sent += 1;
+        self.queued.store(after, Ordering::Relaxed);
+        self.wake(inner);
+        Ok(())
+    }
+
+    /// Something other than a message changed: let everybody look.
+    pub(crate) fn changed(&self, mut inner: MutexGuard<'_, Inner>) {
+        inner.dirty = true;
+        self.publish(&inner);
+        self.wake(inner);
+    }
+
+    /// Wakes the driver if it sleeps, once, and without the lock.
+    #[inline]
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        if self.awake.load(Ordering::Relaxed) {
+            return;
+        }
+        self.awake.store(true, Ordering::Relaxed);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    // The driver's side.
+
+    /// The driver is at work: senders need not wake it.
+    pub(crate) fn set_awake(&self) {
+        self.awake.store(true, Ordering::Relaxed);
+    }
+
+    /// The driver wants to sleep; false if there is something to do after all.
+    pub(crate) fn fall_asleep(&self, waker: &Waker, writes_pending: bool) -> bool {
+        let mut inner = self.lock_in_order();
+        if inner.dirty || (inner.link.sender.has_output() && !writes_pending) {
+            return false;
+        }
+        if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            inner.waker = Some(waker.clone());
+        }
+        self.awake.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// The driver looks: under the lock, with everything before it in order.
+    pub(crate) fn look(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock_in_order();
+        inner.dirty = false;
+        inner
+    }
+
+    /// Lends room for a batch, until the driver looks again or sleeps.
+    pub(crate) fn begin_batch(&self, inner: &mut Inner) {
+        if inner.link.is_open() && batch::is_free() {
+            let room = inner.link.sender.lend(batch::ROOM);
+            batch::open(self.owner(), room);
+        }
+    }
+
+    /// What can be seen without the lock.
+    pub(crate) fn publish(&self, inner: &Inner) {
+        self.closing.store(!inner.link.is_open(), Ordering::Relaxed);
+        self.queued.store(inner.link.sender.queued(), Ordering::Relaxed);
+    }
+
+    /// The driver's thread goes into a call of the application, or comes back to read.
+    pub(crate) fn set_reading(&self, reading: bool) {
+        self.reading.store(reading, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Counters that only the driver writes.
+    pub(crate) fn count_received(&self, bytes: usize, messages: u64) {
+        let add = |counter: &AtomicU64, n| {
+            counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+        };
+        add(&self.bytes_received, bytes as u64);
+        add(&self.messages_received, messages);
+    }
+
+    pub(crate) fn clock(&self) -> fn() -> Instant {
+        self.identity.clock
+    }
+
+    /// Of the server that accepted it.
+    pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
+        self.identity.registry.as_ref()
+    }
+
+    /// The number of the connection, counted from accept.
+    pub(crate) fn connection(&self) -> u64 {
+        self.identity.connection
+    }
+
+    /// The opening is done; what was agreed on is known from now on.
+    pub(crate) fn open(&self, id: u64, subprotocol: Option<String>, data: Extensions) {
+        let at = (self.identity.clock)();
+        self.id.store(id, Ordering::Relaxed);
+        self.opened.store(at.as_nanos(), Ordering::Relaxed);
+        if let Some(name) = subprotocol {
+            let _ = self.subprotocol.set(name.into_boxed_str());
+        }
+        let mut inner = self.lock();
+        if !data.is_empty() {
+            inner.rare().data = data;
+        }
+        inner.link.opened(at);
+        self.publish(&inner);
+    }
+
+    /// The fault that ends the connection, as far as it is known.
+    #[cfg(feature = "tls")]
+    pub(crate) fn fault(&self) -> Option<Error> {
+        self.lock().link.reason()?.error.clone()
+    }
+
+    /// The handshake of TLS is done.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&self, facts: TlsFacts) {
+        let _ = self.tls.set(Arc::new(facts));
+    }
+
+    /// The connection is over. Returns the last word, the same on each call.
+    pub(crate) fn end(&self, wire: &Outbox) -> Arc<DisconnectReason> {
+        let at = (self.identity.clock)();
+        let mut inner = self.lock_in_order();
+        if let Some((_, reason)) = inner.ended() {
+            return reason.clone();
+        }
+        let reason = Arc::new(inner.link.take_reason(wire));
+        inner.rare().ended = Some((at, reason.clone()));
+        let waiting = inner.take_waiting();
+        // A writing half that is not the one who ended it goes as well.
+        self.changed(inner);
+        waiting.wake();
+        reason
+    }
+
+    /// The last event was handled.
+    pub(crate) fn handled(&self) {
+        let mut inner = self.lock();
+        inner.rare().handled = true;
+        let waiting = inner.take_waiting();
+        drop(inner);
+        waiting.wake();
+    }
+}
+
+impl Inner {
+    /// The transport took `n` bytes.
+    pub(crate) fn wrote(&mut self, n: usize, wire: &Outbox, now: Instant) {
+        self.bytes_sent += n as u64;
+        self.relieved |= self.link.wrote(n, wire, now);
+    }
+
+    /// True if there is room for answers of `len` bytes, or none is asked for any more.
+    /// Otherwise those who wait are woken when there is.
+    pub(crate) fn has_room_to_answer(&mut self, len: usize) -> bool {
+        self.link.sender.has_room_to_answer(len) || !self.link.is_open()
+    }
+
+    /// True if there is room again for those who wait.
+    pub(crate) fn is_relieved(&self) -> bool {
+        self.relieved
+    }
+
+    /// Takes in what a batch collected.
+    fn collect(&mut self, mut collected: Collected) {
+        if !collected.frames.is_empty() {
+            self.offer_spare();
+        }
+        if self.link.sender.collect(&mut collected.frames) {
+            (self.dirty, self.relieved) = (true, true);
+        }
+        self.messages_sent += collected.messages;
+        batch::give(collected.frames);
+    }
+
+    /// Saves the next message an allocation, if it leaves at once.
+    fn offer_spare(&mut self) {
+        if self.link.sender.outbox().wants_spare()
+            && self.link.is_flowing()
+            && let Some(spare) = pool::take_spare()
+        {
+            self.link.sender.outbox().offer(spare);
+        }
+    }
+
+    /// Those who wait for room or for the end, to be woken without the lock.
+    pub(crate) fn take_waiting(&mut self) -> Waiting {
+        self.relieved = false;
+        let Some(rare) = &mut self.rare else { return Waiting::default() };
+        Waiting { calls: core::mem::take(&mut rare.waiting), reader: rare.reader.take() }
+    }
+
+    /// Registers the reading half with those who wait.
+    pub(crate) fn wait_to_read(&mut self, waker: &Waker) {
+        self.rare().reader = Some(waker.clone());
+    }
+
+    /// The last word was said.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended().is_some()
+    }
+
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// When and why the session ended.
+    pub(super) fn ended(&self) -> Option<&(Instant, Arc<DisconnectReason>)> {
+        self.rare.as_ref()?.ended.as_ref()
+    }
+}
+
+impl Rare {
+    /// Registers a waiting call, or renews its waker.
+    pub(super) fn wait(&mut self, ticket: &mut Option<u64>, waker: &Waker) {
+        if let Some(ticket) = ticket
+            && let Some((_, known)) = self.waiting.iter_mut().find(|(id, _)| id == ticket)
+        {
+            return known.clone_from(waker);
+        }
+        let id = *ticket.get_or_insert_with(|| {
+            self.next_ticket += 1;
+            self.next_ticket
+        });
+        self.waiting.push((id, waker.clone()));
+    }
+
+    pub(super) fn stop_waiting(&mut self, ticket: Option<u64>) {
+        self.waiting.retain(|(id, _)| Some(*id) != ticket);
+    }
+}
