@@ -12,6 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::vec::Vec;
 
+use super::sync::thread_local;
 use crate::connection::sender::data_opcode;
 use crate::message::Message;
 use crate::websocket::frame::header;
@@ -19,7 +20,7 @@ use crate::websocket::frame::header;
 /// Room borrowed for one turn: what one read of small messages asks for.
 pub(crate) const ROOM: usize = 64 << 10;
 
-std::thread_local! {
+thread_local! {
     /// Whose handler this thread runs; 0 for none.
     static HANDLER: Cell<usize> = const { Cell::new(0) };
     static BATCH: RefCell<Batch> = const { RefCell::new(Batch::new()) };
@@ -51,16 +52,16 @@ impl Batch {
 /// Runs a call of the handler of `owner`: what this thread sends to it meanwhile are answers.
 #[inline]
 pub(crate) fn in_handler_of<R>(owner: usize, call: impl FnOnce() -> R) -> R {
-    let outer = HANDLER.replace(owner);
+    let outer = HANDLER.with(|handler| handler.replace(owner));
     let result = call();
-    HANDLER.set(outer);
+    HANDLER.with(|handler| handler.set(outer));
     result
 }
 
 /// True if this thread is in a call of the handler of `owner`.
 #[inline]
 pub(crate) fn is_in_handler_of(owner: usize) -> bool {
-    HANDLER.get() == owner
+    HANDLER.with(|handler| handler.get() == owner)
 }
 
 /// True if this thread is in no batch. A driver that is polled inside of another's handler

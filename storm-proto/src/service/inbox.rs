@@ -8,11 +8,12 @@ use core::fmt;
 use core::future::{Future, poll_fn};
 use core::marker::PhantomData;
 use core::task::{Context, Poll, Waker};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::handler::Handler;
 use super::runtime::Runtime;
 use super::session::Session;
+use super::sync::{Mutex, MutexGuard};
 use crate::connection::reason::{Cause, DisconnectReason};
 use crate::message::{Message, OwnedMessage};
 

@@ -39,6 +39,7 @@ mod server;
 mod session;
 mod stage;
 mod stream;
+mod sync;
 mod wire;
 
 pub use audience::{Audience, Delivering, Delivery};

@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::pin::pin;
 use core::task::{Poll, Waker};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::vec::Vec;
 
 use super::connect_error::ConnectError;
@@ -16,6 +16,7 @@ use super::handler::Handler;
 use super::race::before;
 use super::runtime::Runtime;
 use super::session::{Session, State};
+use super::sync::{Mutex, MutexGuard};
 use crate::client::reconnect::{Backoff, Next, Reconnect};
 use crate::connection::reason::{DisconnectReason, Side};
 use crate::error::SendError;

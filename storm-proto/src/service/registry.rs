@@ -2,10 +2,9 @@
 
 use core::fmt;
 use core::future::{Future, poll_fn};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Poll, Waker};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::vec::Vec;
 
 use super::groups::{GroupChange, Groups, Members};
@@ -13,6 +12,8 @@ use super::handler::Handler;
 use super::membership::JoinError;
 use super::runtime::Address;
 use super::session::{Session, State};
+use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use super::sync::{Mutex, MutexGuard};
 use super::wire::catch;
 use crate::Instant;
 use crate::server::admission::{Addresses, Admission, Place};
@@ -133,7 +134,14 @@ impl Registry {
 
     /// Lists a connection that is opening, so that a stop reaches it.
     pub(crate) fn opening(&self, session: Session) {
-        self.lock().opening.insert(session.shared().connection(), session);
+        let mut table = self.lock();
+        table.opening.insert(session.shared().connection(), session.clone());
+        // A stop that came since it was admitted has not seen it.
+        let is_late = self.is_stopping();
+        drop(table);
+        if is_late {
+            session.shared().go_away();
+        }
     }
 
     /// Lists a session that is open now.

@@ -25,7 +25,7 @@ use super::wire::Wire;
 use crate::connection::flow::WaterMarks;
 use crate::connection::link::Link;
 use crate::connection::options::{Options, Timeouts};
-use crate::connection::reason::{Cause, DisconnectReason};
+use crate::connection::reason::DisconnectReason;
 use crate::connection::receiver::Receiver;
 use crate::connection::sender::Sender;
 use crate::error::{Error, TransportError};
@@ -37,8 +37,6 @@ use crate::server::backoff::AcceptBackoff;
 use crate::server::origins::Origins;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsServer, TlsStage};
-use crate::websocket::frame::close::CloseFrame;
-use crate::websocket::frame::close_code::CloseCode;
 use crate::websocket::handshake::{Decision, Request};
 use crate::websocket::{Role, WebSocket};
 
@@ -461,7 +459,7 @@ impl<R: Runtime> Running<R> {
     fn begin_stop(&self) {
         if self.registry.stop() {
             for session in self.registry.all() {
-                session.shared().close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
+                session.shared().go_away();
             }
         }
     }
@@ -471,7 +469,7 @@ impl<R> Drop for Running<R> {
     fn drop(&mut self) {
         if self.registry.stop() {
             for session in self.registry.all() {
-                session.shared().close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
+                session.shared().go_away();
             }
         }
     }

@@ -6,7 +6,6 @@ mod waits;
 use core::any::Any;
 use core::fmt;
 use core::future::Future;
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ pub use self::waits::SendWait;
 use super::batch;
 use super::park;
 use super::runtime::Address;
+use super::sync::atomic::Ordering;
 use crate::Instant;
 use crate::connection::link::Link;
 use crate::connection::reason::{Cause, DisconnectReason};

@@ -1,10 +1,9 @@
 //! What the driver and the application's handles share, behind one lock.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::task::Waker;
 use std::boxed::Box;
 use std::string::String;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::vec::Vec;
 
 use super::waits::Waiting;
@@ -18,9 +17,12 @@ use crate::service::batch::{self, Collected};
 use crate::service::pool;
 use crate::service::registry::Registry;
 use crate::service::runtime::Ends;
+use crate::service::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::service::sync::{Mutex, MutexGuard};
 #[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 use crate::websocket::frame::close::CloseFrame;
+use crate::websocket::frame::close_code::CloseCode;
 
 /// What the driver and the application's handles share.
 pub(crate) struct Shared {
@@ -125,6 +127,11 @@ impl Shared {
         let mut inner = self.lock_in_order();
         inner.link.close(frame, cause, now);
         self.changed(inner);
+    }
+
+    /// The server stops.
+    pub(crate) fn go_away(&self) {
+        self.close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
     }
 
     /// The opening was answered with something other than a WebSocket.
