@@ -1,6 +1,7 @@
 //! What an application implements.
 
 use core::future::{Future, ready};
+use std::sync::Arc;
 
 use super::groups::GroupChange;
 use super::reconnecting::Retry;
@@ -89,5 +90,48 @@ pub trait Handler: Send + Sync + 'static {
     /// but the panic hook.
     fn on_group(&self, change: &GroupChange) {
         let _ = change;
+    }
+}
+
+/// A handler that others hold as well.
+impl<H: Handler> Handler for Arc<H> {
+    fn on_connecting(&self, request: &Request) -> impl Future<Output = Decision> + Send {
+        (**self).on_connecting(request)
+    }
+
+    fn on_connected(&self, session: &Session) -> impl Future<Output = ()> + Send {
+        (**self).on_connected(session)
+    }
+
+    fn on_message(
+        &self,
+        session: &Session,
+        message: Message<'_>,
+    ) -> impl Future<Output = ()> + Send {
+        (**self).on_message(session, message)
+    }
+
+    fn on_disconnected(
+        &self,
+        session: &Session,
+        reason: &DisconnectReason,
+    ) -> impl Future<Output = ()> + Send {
+        (**self).on_disconnected(session, reason)
+    }
+
+    fn on_error(
+        &self,
+        session: Option<&Session>,
+        error: &Error,
+    ) -> impl Future<Output = ()> + Send {
+        (**self).on_error(session, error)
+    }
+
+    fn on_reconnecting(&self, retry: &Retry) -> impl Future<Output = ()> + Send {
+        (**self).on_reconnecting(retry)
+    }
+
+    fn on_group(&self, change: &GroupChange) {
+        (**self).on_group(change);
     }
 }

@@ -1,13 +1,10 @@
-//! A chat server and its page on one port: open it in two tabs and talk.
-//!
-//!     cargo run --release -p storm-tokio --example chat [address]
+//! The chat itself, for any runtime: a page, and a room in which everybody hears everybody.
 
-use storm_tokio::{
-    Accept, Decision, DisconnectReason, Handler, Message, Request, Response, Server, Session,
-    WebSocket,
-};
+use storm_proto::service::{Handler, Session};
+use storm_proto::websocket::handshake::{Accept, Decision, Request, Response};
+use storm_proto::{DisconnectReason, Message};
 
-struct Chat;
+pub(crate) struct Chat;
 
 /// Says it to everybody: encoded once, and a slow guest holds up nobody.
 fn say<'a>(session: &Session, message: impl Into<Message<'a>>) {
@@ -40,13 +37,4 @@ impl Handler for Chat {
     async fn on_disconnected(&self, session: &Session, _: &DisconnectReason) {
         announce(session, "left");
     }
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let chat = Server::bind(address).websocket(WebSocket::new().max_message(8 << 10));
-    let running = chat.handler(Chat).start().await?;
-    println!("open http://{} in two tabs", running.address());
-    std::future::pending().await
 }

@@ -1,0 +1,18 @@
+//! The chat of storm-tokio's example, on plain threads: the room is the same file.
+//!
+//!     cargo run --release -p storm-std --example chat_std [address]
+
+#[path = "../../storm-tokio/examples/chat/room.rs"]
+mod room;
+
+use storm_std::{Server, WebSocket};
+
+fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+    let chat = Server::bind(address).websocket(WebSocket::new().max_message(8 << 10));
+    let running = chat.handler(room::Chat).start()?;
+    println!("open http://{} in two tabs", running.address());
+    loop {
+        std::thread::park();
+    }
+}
