@@ -263,6 +263,7 @@ impl<R, H> fmt::Debug for Client<R, H> {
         f.debug_struct("Client")
             .field("address", &self.connector.address)
             .field("options", &self.connector.options)
+            .field("connect_timeout", &self.connector.connect_timeout)
             .finish_non_exhaustive()
     }
 }

@@ -354,6 +354,8 @@ impl<R, H> fmt::Debug for Server<R, H> {
             .field("address", &self.address)
             .field("protocol", &self.protocol)
             .field("options", &self.options)
+            .field("listen", &self.listen)
+            .field("admission", &self.admission)
             .finish_non_exhaustive()
     }
 }
