@@ -6,9 +6,11 @@
 
 mod scenarios {
     pub(crate) mod client;
+    pub(crate) mod compressed;
     pub(crate) mod harness;
     pub(crate) mod lasting;
     pub(crate) mod load;
+    pub(crate) mod ports;
     pub(crate) mod raw;
     pub(crate) mod rooms;
     pub(crate) mod secured;
@@ -28,37 +30,23 @@ macro_rules! instantiate {
     };
 }
 
-/// Every scenario, for one runtime.
-macro_rules! all_scenarios {
+/// Those that show what compression might change, for one runtime.
+macro_rules! websocket_scenarios {
     ($harness:ty) => {
         instantiate! { $harness:
             server {
                 every_kind_and_size_of_message_comes_back,
                 events_come_in_order,
-                plain_streams_carry_bytes_lines_and_lengths,
-                a_half_closed_peer_gets_all_its_answers,
                 an_abort_is_a_reset,
                 a_handler_may_close_its_own_session,
-                a_reset_by_the_peer_is_a_transport_error,
-                a_page_is_served_beside_the_websocket,
                 a_stop_says_goodbye_and_is_the_end,
-                a_stop_does_not_wait_for_a_peer_that_does_not,
-                a_stop_does_not_wait_for_a_handler_that_never_returns,
-                connections_over_the_limit_are_closed_at_once,
                 a_panic_in_a_handler_ends_its_session_only,
-                an_ipv4_peer_reaches_a_dual_stack_server,
-                an_address_in_use_is_an_error,
             }
             client {
                 a_client_opens_talks_and_closes_cleanly,
-                a_client_is_told_why_it_was_refused,
-                a_client_that_cannot_connect_is_told_at_once,
-                a_silent_server_costs_no_more_than_the_deadline,
                 a_server_that_vanishes_is_lost,
-                a_dropped_connect_closes_the_socket,
                 a_client_and_a_server_of_this_runtime_echo,
                 a_client_and_a_server_of_this_runtime_compress,
-                a_plain_client_talks_lines,
             }
             load {
                 a_peer_that_does_not_read_bounds_the_memory,
@@ -70,19 +58,59 @@ macro_rules! all_scenarios {
             }
             rooms {
                 a_room_hears_who_comes_speaks_and_goes,
-                threads_broadcast_to_a_room_that_comes_and_goes,
             }
             lasting {
                 a_client_comes_back_through_a_restart_of_its_server,
-                a_client_that_comes_back_to_nobody_gives_up,
                 a_dropped_client_closes_its_session,
                 messages_are_asked_for_in_a_loop,
             }
             unix {
                 a_websocket_and_lines_go_over_unix_sockets,
+            }
+        }
+    };
+}
+
+/// Those that have no messages of a WebSocket, for one runtime.
+macro_rules! other_scenarios {
+    ($harness:ty) => {
+        instantiate! { $harness:
+            server {
+                plain_streams_carry_bytes_lines_and_lengths,
+                a_half_closed_peer_gets_all_its_answers,
+                a_reset_by_the_peer_is_a_transport_error,
+                a_page_is_served_beside_the_websocket,
+                a_stop_does_not_wait_for_a_peer_that_does_not,
+                a_stop_does_not_wait_for_a_handler_that_never_returns,
+                connections_over_the_limit_are_closed_at_once,
+                an_ipv4_peer_reaches_a_dual_stack_server,
+                an_address_in_use_is_an_error,
+            }
+            client {
+                a_client_is_told_why_it_was_refused,
+                a_client_that_cannot_connect_is_told_at_once,
+                a_silent_server_costs_no_more_than_the_deadline,
+                a_dropped_connect_closes_the_socket,
+                a_plain_client_talks_lines,
+            }
+            rooms {
+                threads_broadcast_to_a_room_that_comes_and_goes,
+            }
+            lasting {
+                a_client_that_comes_back_to_nobody_gives_up,
+            }
+            unix {
                 a_stale_socket_file_is_replaced_and_a_live_one_is_not,
             }
         }
+    };
+}
+
+/// Every scenario, for one runtime.
+macro_rules! all_scenarios {
+    ($harness:ty) => {
+        websocket_scenarios!($harness);
+        other_scenarios!($harness);
     };
 }
 
@@ -116,5 +144,35 @@ mod tls {
 
     mod std {
         all_scenarios!(super::Secured<super::harness::Std>);
+    }
+}
+
+/// And with messages that are compressed.
+mod deflate {
+    use crate::scenarios::harness::{self, EachAlone, InContext};
+
+    mod tokio {
+        websocket_scenarios!(super::InContext<super::harness::Tokio>);
+    }
+
+    mod smol {
+        websocket_scenarios!(super::EachAlone<super::harness::Smol>);
+    }
+
+    mod std {
+        websocket_scenarios!(super::InContext<super::harness::Std>);
+    }
+}
+
+/// And with both.
+mod tls_deflate {
+    use crate::scenarios::harness::{self, EachAlone, InContext, Secured};
+
+    mod tokio {
+        websocket_scenarios!(super::EachAlone<super::Secured<super::harness::Tokio>>);
+    }
+
+    mod async_std {
+        websocket_scenarios!(super::InContext<super::Secured<super::harness::AsyncStd>>);
     }
 }

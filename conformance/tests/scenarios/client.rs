@@ -5,14 +5,14 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Client, ConnectError, State};
+use storm_proto::service::{ConnectError, State};
 use storm_proto::websocket::Deflate;
 use storm_proto::websocket::handshake::HandshakeError;
 use storm_proto::{Cause, SendError, Side, WebSocket};
 
 use super::harness::{Harness, PATIENCE, Seen, teller};
+use super::ports;
 use super::raw::{Raw, frame};
-use super::secured;
 
 fn listen<H: Harness>() -> (TcpListener, String) {
     let (listener, address) = bind::<H>();
@@ -22,7 +22,7 @@ fn listen<H: Harness>() -> (TcpListener, String) {
 fn bind<H: Harness>() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    secured::mark(address.port(), H::TLS);
+    ports::mark::<H>(address.port());
     (listener, address)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn a_client_opens_talks_and_closes_cleanly<H: Harness>() {
         server.rest()
     });
     let (handler, told) = teller();
-    let client = Client::<H::Runtime>::new(&url).header("Authorization", "Bearer x");
+    let client = H::client(&url).header("Authorization", "Bearer x");
     let session = H::connect(client.handler(handler)).unwrap();
     assert_eq!(told.connected(), session);
     session.send("hello").unwrap();
@@ -63,7 +63,7 @@ pub(crate) fn a_client_is_told_why_it_was_refused<H: Harness>() {
         server.send(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 6\r\n\r\nno key");
         server.rest()
     });
-    let error = H::connect(Client::<H::Runtime>::new(&url)).unwrap_err();
+    let error = H::connect(H::client(&url)).unwrap_err();
     assert_eq!(error.status(), Some(401));
     let ConnectError::Handshake(HandshakeError::Refused(refusal)) = error else {
         panic!("{error}")
@@ -76,15 +76,15 @@ pub(crate) fn a_client_is_told_why_it_was_refused<H: Harness>() {
 pub(crate) fn a_client_that_cannot_connect_is_told_at_once<H: Harness>() {
     let (listener, url) = listen::<H>();
     drop(listener);
-    let error = H::connect(Client::<H::Runtime>::new(&url)).unwrap_err();
+    let error = H::connect(H::client(&url)).unwrap_err();
     assert!(matches!(error, ConnectError::Transport(_)), "{error}");
-    let error = H::connect(Client::<H::Runtime>::new("ws://no such host")).unwrap_err();
+    let error = H::connect(H::client("ws://no such host")).unwrap_err();
     assert!(matches!(error, ConnectError::Uri(_)), "{error}");
 }
 
 pub(crate) fn a_silent_server_costs_no_more_than_the_deadline<H: Harness>() {
     let (listener, url) = listen::<H>();
-    let client = Client::<H::Runtime>::new(&url).connect_timeout(Duration::from_millis(50));
+    let client = H::client(&url).connect_timeout(Duration::from_millis(50));
     let start = Instant::now();
     let error = H::connect(client).unwrap_err();
     assert!(matches!(error, ConnectError::Timeout(_)), "{error}");
@@ -102,7 +102,7 @@ pub(crate) fn a_server_that_vanishes_is_lost<H: Harness>() {
         vanishing.recv().unwrap();
     });
     let (handler, told) = teller();
-    let session = H::connect(Client::<H::Runtime>::new(&url).handler(handler)).unwrap();
+    let session = H::connect(H::client(&url).handler(handler)).unwrap();
     assert_eq!(session.state(), State::Open);
     vanish.send(()).unwrap();
     serving.join().unwrap();
@@ -130,7 +130,7 @@ pub(crate) fn a_client_and_a_server_of_this_runtime_echo<H: Harness>() {
     let (handler, told) = teller();
     // The client's handler echoes as well, so the message goes round until the close.
     let url = server.url().replace("127.0.0.1", "localhost");
-    let session = H::connect(Client::<H::Runtime>::new(url).handler(handler)).unwrap();
+    let session = H::connect(H::client(url).handler(handler)).unwrap();
     told.connected();
     session.send("round and round").unwrap();
     for _ in 0..1_000 {
@@ -146,7 +146,7 @@ pub(crate) fn a_client_and_a_server_of_this_runtime_compress<H: Harness>() {
     let server = H::server().websocket(websocket.clone());
     let server = H::start(server.on_message(|session, message| session.send(message)));
     let (handler, told) = teller();
-    let client = Client::<H::Runtime>::new(server.url()).websocket(websocket);
+    let client = H::client(server.url()).websocket(websocket);
     let session = H::connect(client.handler(handler)).unwrap();
     told.connected();
     // The client's handler echoes as well.
@@ -168,7 +168,7 @@ pub(crate) fn a_plain_client_talks_lines<H: Harness>() {
     let url = format!("{}://{address}", if H::TLS { "tls" } else { "tcp" });
     let accepting = std::thread::spawn(move || Raw::accept(&listener));
     let (handler, told) = teller();
-    let client = Client::<H::Runtime>::new(&url).framed(Delimiter::lines()).handler(handler);
+    let client = H::client(&url).framed(Delimiter::lines()).handler(handler);
     let session = H::connect(client).unwrap();
     let mut server = accepting.join().unwrap();
     told.connected();

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use conformance::adapter::{Adapter, OnAsyncStd, OnSmol, OnStd, OnTokio};
 use storm_proto::service::{Client, ConnectError, Handler, Running, Runtime, Server, Session};
+use storm_proto::websocket::Deflate;
 use storm_proto::{CloseCode, DisconnectReason, Error, Message, OwnedMessage, WebSocket};
 
-use super::secured;
+use super::{ports, secured};
 
 /// Longer than anything takes that happens at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +28,9 @@ pub(crate) trait Harness {
 
     /// Whether there is TLS below everything.
     const TLS: bool = false;
+
+    /// How WebSockets compress their messages, if they do.
+    const DEFLATE: Option<Deflate> = None;
 
     /// One for all scenarios.
     fn adapter() -> &'static Self::Adapter;
@@ -51,19 +55,17 @@ pub(crate) trait Harness {
         let server = if Self::TLS { server.tls(secured::server()) } else { server };
         let running = Self::wait(server.start()).expect("the server starts");
         if let Some(address) = running.address().ip() {
-            secured::mark(address.port(), Self::TLS);
+            ports::mark::<Self>(address.port());
         }
         Started { running: Some(running) }
     }
 
     fn connect<H: Handler>(client: Client<Self::Runtime, H>) -> Result<Session, ConnectError> {
-        let client = if Self::TLS { client.tls(secured::client()) } else { client };
-        Self::wait(client.runtime(Self::runtime()).connect())
+        Self::wait(client.connect())
     }
 
-    /// A client that [`Harness::connect`] will not see.
     fn client(url: impl Into<String>) -> Client<Self::Runtime> {
-        let client = Client::new(url).runtime(Self::runtime());
+        let client = Client::new(url).runtime(Self::runtime()).websocket(Self::settings());
         if Self::TLS { client.tls(secured::client()) } else { client }
     }
 
@@ -73,7 +75,15 @@ pub(crate) trait Harness {
     }
 
     fn websocket() -> Server<Self::Runtime> {
-        Self::server().websocket(WebSocket::new())
+        Self::server().websocket(Self::settings())
+    }
+
+    /// Those of both ends.
+    fn settings() -> WebSocket {
+        match Self::DEFLATE {
+            Some(deflate) => WebSocket::new().deflate(deflate),
+            None => WebSocket::new(),
+        }
     }
 }
 
@@ -134,6 +144,42 @@ impl<H: Harness> Harness for Secured<H> {
     type Runtime = H::Runtime;
 
     const TLS: bool = true;
+    const DEFLATE: Option<Deflate> = H::DEFLATE;
+
+    fn adapter() -> &'static H::Adapter {
+        H::adapter()
+    }
+}
+
+/// The same with every message compressed in the context of those before.
+pub(crate) struct InContext<H>(PhantomData<H>);
+
+impl<H: Harness> Harness for InContext<H> {
+    type Adapter = H::Adapter;
+    type Runtime = H::Runtime;
+
+    const TLS: bool = H::TLS;
+    const DEFLATE: Option<Deflate> = Some(
+        Deflate::new()
+            .threshold(0)
+            .server_no_context_takeover(false)
+            .client_no_context_takeover(false),
+    );
+
+    fn adapter() -> &'static H::Adapter {
+        H::adapter()
+    }
+}
+
+/// The same with every message compressed by itself, where that makes it smaller.
+pub(crate) struct EachAlone<H>(PhantomData<H>);
+
+impl<H: Harness> Harness for EachAlone<H> {
+    type Adapter = H::Adapter;
+    type Runtime = H::Runtime;
+
+    const TLS: bool = H::TLS;
+    const DEFLATE: Option<Deflate> = Some(Deflate::new().threshold(0));
 
     fn adapter() -> &'static H::Adapter {
         H::adapter()

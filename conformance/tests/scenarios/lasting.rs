@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use storm_proto::service::{Retry, Server};
-use storm_proto::{Cause, OwnedMessage, Reconnect, WebSocket};
+use storm_proto::{Cause, OwnedMessage, Reconnect};
 
 use super::harness::{Harness, Seen, teller};
 
@@ -23,7 +23,7 @@ pub(crate) fn a_client_comes_back_through_a_restart_of_its_server<H: Harness>() 
     assert_eq!(told.disconnected().cause, Cause::Closed);
     // A server that has stopped has freed its address.
     let again = Server::<H::Runtime>::bind(address).runtime(H::runtime());
-    let again = again.websocket(WebSocket::new());
+    let again = again.websocket(H::settings());
     let _again = H::start(again.on_message(|session, message| session.send(message)));
     let second = told.connected();
     assert!(second.id() > first.id());

@@ -5,10 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use storm_proto::service::{Handler, Session};
-use storm_proto::{Cause, Heartbeat, Message, SendError, Side, WebSocket};
+use storm_proto::{Cause, Heartbeat, Message, Random, SendError, Side};
 
 use super::harness::{Gate, Harness, teller, until};
 use super::raw::Raw;
+
+/// Bytes that no compression makes fewer, if more than a window of them comes before any is
+/// repeated.
+fn noise(len: usize) -> Vec<u8> {
+    let mut random = Random::from_seed(7);
+    (0..len.div_ceil(4)).flat_map(|_| random.key()).take(len).collect()
+}
 
 pub(crate) fn a_peer_that_does_not_read_bounds_the_memory<H: Harness>() {
     const MESSAGES: usize = 3_000;
@@ -18,8 +25,8 @@ pub(crate) fn a_peer_that_does_not_read_bounds_the_memory<H: Harness>() {
     let session = told.connected();
     let mut writer = peer.try_clone();
     let writing = std::thread::spawn(move || {
-        let payload = vec![7; 10_000];
-        (0..MESSAGES).for_each(|_| writer.send_frame(0x82, &payload));
+        let noise = noise(100_000);
+        noise.chunks(10_000).cycle().take(MESSAGES).for_each(|part| writer.send_frame(0x82, part));
     });
     // 30 MB do not fit into the buffers of the system: the echo comes to a stop, at the latest
     // when answers to one more read, which is half the limit and a message begun before, do
@@ -90,9 +97,8 @@ pub(crate) fn a_handler_that_waits_stops_its_peer<H: Harness>() {
     let written = Arc::<AtomicUsize>::default();
     let progress = written.clone();
     let writing = std::thread::spawn(move || {
-        let payload = vec![7; 10_000];
-        for _ in 0..MESSAGES {
-            writer.send_frame(0x82, &payload);
+        for part in noise(100_000).chunks(10_000).cycle().take(MESSAGES) {
+            writer.send_frame(0x82, part);
             progress.fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -120,7 +126,7 @@ pub(crate) fn sixty_megabytes_go_both_ways_at_once<H: Harness>() {
         count.fetch_add(1, Ordering::Relaxed);
     });
     let session = H::connect(client).unwrap();
-    let payload = vec![7; MESSAGE];
+    let payload = noise(MESSAGE);
     // Nobody waits for the first answer before the last message is sent.
     for _ in 0..MESSAGES {
         H::block_on(session.send_wait(&payload)).unwrap();
@@ -133,7 +139,7 @@ pub(crate) fn sixty_megabytes_go_both_ways_at_once<H: Harness>() {
 pub(crate) fn a_peer_that_answers_no_ping_is_given_up<H: Harness>() {
     let (handler, told) = teller();
     let heartbeat = Heartbeat::every(Duration::from_millis(50)).missed(1);
-    let server = H::server().websocket(WebSocket::new().heartbeat(heartbeat));
+    let server = H::server().websocket(H::settings().heartbeat(heartbeat));
     let server = H::start(server.handler(handler));
     let mut silent = Raw::websocket(server.address());
     let reason = told.disconnected();
@@ -145,12 +151,13 @@ pub(crate) fn a_peer_that_answers_no_ping_is_given_up<H: Harness>() {
 pub(crate) fn a_dead_peer_is_found_behind_a_full_send_buffer<H: Harness>() {
     let (handler, told) = teller();
     let heartbeat = Heartbeat::every(Duration::from_millis(100)).missed(2);
-    let server = H::server().websocket(WebSocket::new().heartbeat(heartbeat));
+    let server = H::server().websocket(H::settings().heartbeat(heartbeat));
     let server = H::start(server.handler(handler));
     let deaf = Raw::websocket(server.address());
     let session = told.connected();
     // Until the buffers of the system and the session's own are full, or it is over.
-    while session.send(&[7; 100_000]) != Err(SendError::Closed) {
+    let noise = noise(100_000);
+    while session.send(&noise) != Err(SendError::Closed) {
         std::thread::yield_now();
     }
     let reason = told.disconnected();

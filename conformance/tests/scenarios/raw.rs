@@ -5,50 +5,73 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::harness::PATIENCE;
+use storm_proto::Message;
+use storm_proto::websocket::Deflate;
+use storm_proto::websocket::handshake::{Accept, Request, ServerHandshake};
+
+use super::compressed::{Compressed, RSV1};
+use super::ports::spoken_at;
 use super::secured::Stream;
+
+/// Offers to compress in all terms; a server without settings does not care.
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+      Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
 /// A peer that speaks bytes.
 pub(crate) struct Raw {
     stream: Stream,
+    /// What a WebSocket at this port is to agree on.
+    deflate: Option<Deflate>,
+    /// Once it has.
+    compressed: Option<Compressed>,
 }
 
 impl Raw {
     pub(crate) fn connect(address: SocketAddr) -> Raw {
         let socket = TcpStream::connect(address).expect("a connection");
-        Raw { stream: Stream::client(patient(socket)) }
+        Raw::new(Stream::client(patient(socket)), address.port())
     }
 
     pub(crate) fn accept(listener: &TcpListener) -> Raw {
-        let (socket, _) = listener.accept().expect("a connection");
-        Raw { stream: Stream::server(patient(socket)) }
+        let (socket, address) = accepted(listener);
+        Raw::new(Stream::server(socket), address.port())
     }
 
     /// Accepts, and says nothing, not even what TLS would.
     pub(crate) fn accept_silently(listener: &TcpListener) -> Raw {
-        let (socket, _) = listener.accept().expect("a connection");
-        Raw { stream: Stream::plain(patient(socket)) }
+        let (socket, address) = accepted(listener);
+        Raw::new(Stream::plain(socket), address.port())
+    }
+
+    fn new(stream: Stream, port: u16) -> Raw {
+        Raw { stream, deflate: spoken_at(port).deflate, compressed: None }
     }
 
     /// A WebSocket whose opening handshake is done.
     pub(crate) fn websocket(address: SocketAddr) -> Raw {
         let mut raw = Raw::connect(address);
-        raw.send(
-            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        );
+        raw.send(REQUEST);
         let head = raw.head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        assert_eq!(head.contains("permessage-deflate"), raw.deflate.is_some(), "{head}");
+        raw.compressed = Compressed::client(&request(REQUEST), raw.deflate);
         raw
     }
 
     /// Takes a client's request and accepts it.
     pub(crate) fn serve_websocket(&mut self) -> String {
-        use storm_proto::websocket::handshake::{Accept, ServerHandshake};
         let head = self.head();
-        let mut handshake = ServerHandshake::new(Default::default());
-        let request = handshake.receive(&mut head.as_bytes()).unwrap().unwrap();
-        self.send(&request.accept(&Accept::new()).unwrap());
+        let request = request(head.as_bytes());
+        let accept = match self.deflate {
+            Some(deflate) => Accept::new().deflate(deflate),
+            None => Accept::new(),
+        };
+        self.send(&request.accept(&accept).unwrap());
+        self.compressed = Compressed::server(&request, self.deflate);
+        assert_eq!(self.compressed.is_some(), self.deflate.is_some(), "{head}");
         head
     }
 
@@ -56,9 +79,18 @@ impl Raw {
         self.stream.write_all(bytes).expect("the peer takes bytes");
     }
 
-    /// Sends a client's frame.
+    /// Sends a client's frame; a whole message may come compressed.
     pub(crate) fn send_frame(&mut self, first: u8, payload: &[u8]) {
-        self.send(&frame(first, 0x80, payload));
+        let message = match first {
+            0x81 => str::from_utf8(payload).ok().map(Message::text),
+            0x82 => Some(Message::binary(payload)),
+            _ => None,
+        };
+        let frame = match (&self.compressed, message) {
+            (Some(compressed), Some(message)) => compressed.frame(message),
+            _ => frame(first, 0x80, payload),
+        };
+        self.send(&frame);
     }
 
     /// Reads up to the end of an HTTP head.
@@ -76,17 +108,31 @@ impl Raw {
         bytes
     }
 
-    /// Reads a frame: its first byte and its payload, unmasked.
+    /// Reads a frame: its first byte and its payload, unmasked and inflated.
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
+        let (first, payload) = self.frame_as_it_is();
+        (first & !RSV1, payload)
+    }
+
+    /// As [`Raw::frame`]; the first byte says if it came compressed.
+    pub(crate) fn frame_as_it_is(&mut self) -> (u8, Vec<u8>) {
         let start = self.exactly(2);
-        let len = match start[1] & 0x7F {
-            126 => u64::from(u16::from_be_bytes(self.exactly(2).try_into().unwrap())),
-            127 => u64::from_be_bytes(self.exactly(8).try_into().unwrap()),
-            len => len.into(),
+        let wide = self.exactly(match start[1] & 0x7F {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        });
+        let len = match &wide[..] {
+            [] => usize::from(start[1] & 0x7F),
+            wide => wide.iter().fold(0, |len, byte| len << 8 | usize::from(*byte)),
         };
-        let key = if start[1] & 0x80 != 0 { self.exactly(4) } else { vec![0; 4] };
-        let mut payload = self.exactly(len as usize);
-        payload.iter_mut().enumerate().for_each(|(at, byte)| *byte ^= key[at % 4]);
+        let key = self.exactly(if start[1] & 0x80 != 0 { 4 } else { 0 });
+        let mut payload = self.exactly(len);
+        if start[0] & RSV1 != 0 {
+            let compressed = self.compressed.as_ref().expect("nobody agreed on compression");
+            return (start[0], compressed.inflate([start, wide, key, payload].concat()));
+        }
+        payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
         (start[0], payload)
     }
 
@@ -121,8 +167,18 @@ impl Raw {
     }
 
     pub(crate) fn try_clone(&self) -> Raw {
-        Raw { stream: self.stream.try_clone() }
+        let compressed = self.compressed.clone();
+        Raw { stream: self.stream.try_clone(), deflate: self.deflate, compressed }
     }
+}
+
+fn request(head: &[u8]) -> Request {
+    ServerHandshake::new(Default::default()).receive(&mut &head[..]).unwrap().unwrap()
+}
+
+fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let (socket, _) = listener.accept().expect("a connection");
+    (patient(socket), listener.local_addr().unwrap())
 }
 
 fn patient(socket: TcpStream) -> TcpStream {

@@ -1,11 +1,12 @@
 //! TLS for the other end, blocking: the machine of the core between a socket and its user.
 
-use std::collections::HashSet;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use storm_proto::tls::{TlsClient, TlsIdentity, TlsServer, TlsStage};
+
+use super::ports::spoken_at;
 
 /// What all servers of the scenarios show.
 pub(crate) fn server() -> TlsServer {
@@ -17,24 +18,6 @@ pub(crate) fn server() -> TlsServer {
 /// For clients, who do not know it.
 pub(crate) fn client() -> TlsClient {
     TlsClient::options().dangerous_accept_any_certificate().build().unwrap()
-}
-
-static PORTS: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-
-/// Notes whether TLS is spoken at a port of this machine.
-pub(crate) fn mark(port: u16, tls: bool) {
-    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
-    let ports = ports.get_or_insert_default();
-    if tls {
-        ports.insert(port)
-    } else {
-        ports.remove(&port)
-    };
-}
-
-fn is_marked(port: u16) -> bool {
-    let ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
-    ports.as_ref().is_some_and(|ports| ports.contains(&port))
 }
 
 /// A stream that is secured where its port says so.
@@ -54,14 +37,14 @@ impl Stream {
     pub(crate) fn client(socket: TcpStream) -> Stream {
         let port = socket.peer_addr().unwrap().port();
         let stage = || TlsStage::client(&client(), "localhost", false).unwrap();
-        Stream::secured(socket, is_marked(port).then(stage))
+        Stream::secured(socket, spoken_at(port).tls.then(stage))
     }
 
     /// A server's end.
     pub(crate) fn server(socket: TcpStream) -> Stream {
         let port = socket.local_addr().unwrap().port();
         let stage = || TlsStage::server(&server(), false).unwrap();
-        Stream::secured(socket, is_marked(port).then(stage))
+        Stream::secured(socket, spoken_at(port).tls.then(stage))
     }
 
     fn secured(socket: TcpStream, stage: Option<TlsStage>) -> Stream {

@@ -2,27 +2,29 @@
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Address, Server};
-use storm_proto::{Cause, OwnedMessage, Side, WebSocket};
+use storm_proto::{Cause, OwnedMessage, Side};
 
 use super::harness::{Harness, Seen, teller};
 
 /// A path of this scenario's own.
-fn path<H: Harness>(name: &str) -> PathBuf {
-    let kind = std::any::type_name::<H>().rsplit("::").next().unwrap();
-    let path = std::env::temp_dir().join(format!("storm-{}-{kind}-{name}", std::process::id()));
+fn path(name: &str) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("storm-{}-{number}-{name}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     path
 }
 
 pub(crate) fn a_websocket_and_lines_go_over_unix_sockets<H: Harness>() {
-    let path = path::<H>("both");
+    let path = path("both");
     let address = format!("unix:{}", path.display());
     let bind = || Server::<H::Runtime>::bind(&address).runtime(H::runtime());
     let (handler, told) = teller();
-    let server = H::start(bind().websocket(WebSocket::new()).handler(handler));
+    let server = H::start(bind().websocket(H::settings()).handler(handler));
     assert_eq!(server.running().address().to_string(), address);
     let (websocket, plain) = if H::TLS { ("wss+", "tls+") } else { ("ws+", "") };
     let url = format!("{websocket}{address}:/chat");
@@ -54,7 +56,7 @@ pub(crate) fn a_websocket_and_lines_go_over_unix_sockets<H: Harness>() {
 }
 
 pub(crate) fn a_stale_socket_file_is_replaced_and_a_live_one_is_not<H: Harness>() {
-    let path = path::<H>("stale");
+    let path = path("stale");
     drop(UnixListener::bind(&path).unwrap());
     let address = format!("unix:{}", path.display());
     let bind = || Server::<H::Runtime>::bind(&address).runtime(H::runtime());
