@@ -53,8 +53,6 @@ macro_rules! websocket_scenarios {
                 eight_threads_send_to_one_session_and_nothing_mixes,
                 a_handler_that_waits_stops_its_peer,
                 sixty_megabytes_go_both_ways_at_once,
-                a_peer_that_answers_no_ping_is_given_up,
-                a_dead_peer_is_found_behind_a_full_send_buffer,
             }
             rooms {
                 a_room_hears_who_comes_speaks_and_goes,
@@ -71,7 +69,7 @@ macro_rules! websocket_scenarios {
     };
 }
 
-/// Those that have no messages of a WebSocket, for one runtime.
+/// Those in which compression has no part, for one runtime.
 macro_rules! other_scenarios {
     ($harness:ty) => {
         instantiate! { $harness:
@@ -92,6 +90,10 @@ macro_rules! other_scenarios {
                 a_silent_server_costs_no_more_than_the_deadline,
                 a_dropped_connect_closes_the_socket,
                 a_plain_client_talks_lines,
+            }
+            load {
+                a_peer_that_answers_no_ping_is_given_up,
+                a_dead_peer_is_found_behind_a_full_send_buffer,
             }
             rooms {
                 threads_broadcast_to_a_room_that_comes_and_goes,
