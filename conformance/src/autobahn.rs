@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Compresses: sections 12 and 13 then have to pass as well.
     #[arg(long)]
     deflate: bool,
+    /// Speaks TLS below it, with a certificate that openssl makes.
+    #[arg(long)]
+    tls: bool,
     /// Python 3.11 or later, for the environment that the cases run in.
     #[arg(long, default_value = "python3")]
     python: String,
@@ -70,13 +73,14 @@ impl Role {
 
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
     let python = environment(&options.python)?;
+    let tls = options.tls.then(Certificate::make).transpose()?;
     let mut clean = true;
     let Options { deflate, .. } = *options;
     let usual = if deflate { "*" } else { "*,!12.*,!13.*" };
     let cases = options.cases.as_deref().unwrap_or(usual);
     for runtime in options.runtime.each() {
         for &role in options.role.list() {
-            let run = Run { python: &python, role, runtime, cases, deflate };
+            let run = Run { python: &python, role, runtime, cases, deflate, tls: tls.as_ref() };
             clean &= report(&run, &run.results()?);
         }
     }
@@ -125,6 +129,26 @@ fn checked(command: &mut Command) -> io::Result<()> {
     Err(io::Error::other(format!("{:?} failed: {status}", command.get_program())))
 }
 
+/// What a server shows, and a client of the suite's trusts: two PEM files.
+struct Certificate {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn make() -> io::Result<Certificate> {
+        let folder = work()?;
+        let (chain, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        openssl.args(["-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+        openssl.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+        openssl.arg("-keyout").arg(&key).arg("-out").arg(&chain);
+        checked(openssl.stderr(Stdio::null()))?;
+        Ok(Certificate { chain, key })
+    }
+}
+
 /// One side of one runtime.
 struct Run<'a> {
     python: &'a Path,
@@ -132,6 +156,7 @@ struct Run<'a> {
     runtime: Runtime,
     cases: &'a str,
     deflate: bool,
+    tls: Option<&'a Certificate>,
 }
 
 impl Run<'_> {
@@ -145,12 +170,20 @@ impl Run<'_> {
                 // The suite asks for what it wants; a server with contexts can give it all.
                 let mut echo = self.storm("echo", Deflating::Context);
                 echo.args(["--listen", "127.0.0.1:0", "--max-message", MAX_MESSAGE]);
+                let mut driver = self.driver(&report);
+                if let Some(Certificate { chain, key }) = self.tls {
+                    echo.arg("--certificate").arg(chain).arg("--key").arg(key);
+                    driver.arg("--ca").arg(chain);
+                }
                 let (server, address) = Started::with_address(&mut echo)?;
-                self.driver(&report).args(["--url", &address]).status()?;
+                driver.args(["--url", &address]).status()?;
                 drop(server);
             }
             Role::Client => {
                 let mut driver = self.driver(&report);
+                if let Some(Certificate { chain, key }) = self.tls {
+                    driver.arg("--cert").arg(chain).arg("--key").arg(key);
+                }
                 let (mut driver, address) =
                     Started::with_address(driver.args(["--listen", "127.0.0.1:0"]))?;
                 // The suite has cases for those only who promise to do without contexts.
@@ -169,6 +202,9 @@ impl Run<'_> {
         command.args([subcommand, "--runtime", &self.runtime.name()]);
         if self.deflate {
             command.args(["--deflate", &deflating.name()]);
+        }
+        if self.tls.is_some() {
+            command.arg("--tls");
         }
         command
     }
@@ -210,7 +246,8 @@ impl Drop for Started {
 /// Prints the table of a run; true if every case is OK or informational.
 fn report(run: &Run<'_>, results: &[Value]) -> bool {
     const COLUMNS: [&str; 4] = ["OK", "INFORMATIONAL", "NON-STRICT", "other"];
-    println!("\n{} as {}\n", run.runtime.name(), run.role.name());
+    let tls = if run.tls.is_some() { ", over TLS" } else { "" };
+    println!("\n{} as {}{tls}\n", run.runtime.name(), run.role.name());
     println!("| section | cases | OK | informational | non-strict | failed |");
     println!("|---|---:|---:|---:|---:|---:|");
     let mut sections = BTreeMap::<u32, [usize; 4]>::new();

@@ -3,6 +3,10 @@
 
 mod sim;
 
+mod tls {
+    mod cuts;
+}
+
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
