@@ -28,9 +28,9 @@ fn websocket(deflate: Deflate) -> WebSocket {
     WebSocket::new().heartbeat(Heartbeat::off()).deflate(deflate)
 }
 
-fn options(deflate: Deflate) -> Options {
+fn with(websocket: WebSocket) -> Options {
     let mut options = Options::default();
-    options.websocket = websocket(deflate);
+    options.websocket = websocket;
     options
 }
 
@@ -61,10 +61,14 @@ impl Application for Heard {
 impl Other {
     /// A client of the server that runs.
     fn client(deflate: Deflate) -> Other {
+        Other::client_of(websocket(deflate))
+    }
+
+    fn client_of(websocket: WebSocket) -> Other {
         let uri = "ws://server.example/".parse().unwrap();
         let random = Random::from_seed(1);
-        let connection =
-            Connection::client(&uri, &Offer::new(), options(deflate), random, NOW).unwrap();
+        let options = with(websocket);
+        let connection = Connection::client(&uri, &Offer::new(), options, random, NOW).unwrap();
         let mut other = Other { connection, peer: Sim::dial(), heard: Heard::default() };
         other.turn();
         assert!(other.connection.is_open());
@@ -161,7 +165,7 @@ fn a_client_of_the_services_offers_and_compresses() {
     });
     spawned.unwrap();
     Sim::run();
-    let connection = Connection::server(options(with_context()), NOW);
+    let connection = Connection::server(with(websocket(with_context())), NOW);
     let heard = Heard { echo: true, ..Heard::default() };
     let mut other = Other { connection, peer: Sim::dialled(), heard };
     other.turn();
@@ -301,6 +305,34 @@ fn a_broadcast_is_compressed_once_for_all_without_context() {
     assert_eq!(payload_of(Deflate::new().server_max_window_bits(9)), small);
     assert_ne!(payload_of(with_context()), shared, "a context of its own");
     assert_eq!(payload_of(Deflate::new()), shared);
+}
+
+#[test]
+fn a_broadcast_reaches_sessions_whatever_they_agreed_on() {
+    let running = start(server(with_context()), echo);
+    let plain = || WebSocket::new().heartbeat(Heartbeat::off());
+    let offers = [
+        (Some(with_context()), 1_500),
+        (Some(Deflate::new()), 1_500),
+        (Some(Deflate::new().server_max_window_bits(9)), 2_500),
+        (None, 40_000),
+    ];
+    let mut others = offers.map(|(deflate, most)| {
+        let websocket = deflate.map_or_else(plain, websocket);
+        (Other::client_of(websocket), most)
+    });
+    let text = "compress this, and this; ".repeat(1_000);
+    for round in 0..3 {
+        let delivery = running.hub().all().send(&text);
+        assert_eq!((delivery.queued, delivery.full), (others.len(), 0), "round {round}");
+    }
+    Sim::run();
+    for (other, most) in &mut others {
+        other.turn();
+        assert_eq!(other.texts(), [&text[..]; 3]);
+        let bytes = other.heard.bytes / 3;
+        assert!(bytes < *most && (bytes > text.len()) == (*most == 40_000), "{bytes} bytes each");
+    }
 }
 
 /// The receiving end of a sender.

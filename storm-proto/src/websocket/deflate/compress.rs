@@ -124,6 +124,8 @@ impl Compressor {
     /// All of it is always taken out, also where it grows: an engine of zlib-rs 0.6.8 that is
     /// reset with something left inside has less room from then on, and panics.
     fn compress(&mut self, mut message: &[u8]) -> Option<Vec<u8>> {
+        #[cfg(test)]
+        COMPRESSED.set(COMPRESSED.get() + 1);
         if message.is_empty() {
             return Some(alloc::vec![EMPTY]);
         }
@@ -158,6 +160,12 @@ impl Compressor {
         out.shrink_to_fit();
         Some(out)
     }
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// How many messages this thread has compressed.
+    pub(super) static COMPRESSED: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
 }
 
 impl fmt::Debug for Compressor {
