@@ -77,7 +77,12 @@ def certificates():
 
 
 def connect(server, context):
-    plain = socket.create_connection(server.address, PATIENCE)
+    if isinstance(server.address, str):
+        plain = socket.socket(socket.AF_UNIX)
+        plain.settimeout(PATIENCE)
+        plain.connect(server.address)
+    else:
+        plain = socket.create_connection(server.address, PATIENCE)
     return context.wrap_socket(
         plain, server_hostname="localhost", suppress_ragged_eofs=False
     )
@@ -127,18 +132,36 @@ def python_sees_both_ends_of_a_stream(storm):
 
 
 @check()
-async def websockets_over_tls(storm):
+def python_talks_over_unix_sockets(storm):
     pems = certificates()
-    with storm.echo(*pems.shown()) as server:
-        expect(server.url.startswith("wss://"), server.url)
-        options = {"ssl": pems.client(), "proxy": None, "max_size": 8 * MIB}
-        async with websockets.asyncio.client.connect(server.url, **options) as client:
-            for size in [0, 1, 125, 126, 16_000, 16_384, 16_385, 65_536, MIB]:
-                await client.send(pattern(size))
-                echo = await asyncio.wait_for(client.recv(), PATIENCE)
-                expect_equal(echo, pattern(size), f"echo of {size} bytes")
-            await client.close(4000, "done")
-            expect_equal(client.protocol.close_rcvd.code, 4000, "code of the server's Close")
+    messages = {"tcp": b"bytes", "lines": b"a line\n", "length": b"\0\0\0\x03abc"}
+    with tempfile.TemporaryDirectory() as folder:
+        for protocol, message in messages.items():
+            options = ["--protocol", protocol, *pems.shown()]
+            with storm.echo(*options, listen=f"unix:{folder}/{protocol}") as server:
+                with connect(server, pems.client()) as stream:
+                    for part in [message, 1000 * message]:
+                        stream.sendall(part)
+                        expect_equal(take(stream, len(part)), part, f"echo of {protocol}")
+                    stream.unwrap().close()
+
+
+@check()
+async def websockets_over_tls(storm):
+    """Plain messages, and compressed ones."""
+    pems = certificates()
+    for deflate in [[], ["--deflate", "no-context"], ["--deflate", "context"]]:
+        with storm.echo(*pems.shown(), *deflate) as server:
+            expect(server.url.startswith("wss://"), server.url)
+            options = {"ssl": pems.client(), "proxy": None, "max_size": 8 * MIB}
+            async with websockets.asyncio.client.connect(server.url, **options) as client:
+                expect_equal(bool(client.protocol.extensions), bool(deflate), "is compressed")
+                for size in [0, 1, 125, 126, 16_000, 16_384, 16_385, 65_536, MIB]:
+                    await client.send(pattern(size))
+                    echo = await asyncio.wait_for(client.recv(), PATIENCE)
+                    expect_equal(echo, pattern(size), f"echo of {size} bytes")
+                await client.close(4000, "done")
+                expect_equal(client.protocol.close_rcvd.code, 4000, "code of the server's Close")
 
 
 @check()

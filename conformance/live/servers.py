@@ -26,10 +26,10 @@ class Storm:
         self.lock = threading.Lock()
         self.started = []
 
-    def echo(self, *options):
-        """An echo server on a port of the system's choice."""
+    def echo(self, *options, listen="127.0.0.1:0"):
+        """An echo server, by default on a port of the system's choice."""
         command = [self.folder / "conformance", "echo", "--runtime", self.runtime]
-        return self.start([*command, "--listen", "127.0.0.1:0", *options])
+        return self.start([*command, "--listen", listen, *options])
 
     def chat(self, address="127.0.0.1:0"):
         """The chat example with its page."""
@@ -57,8 +57,9 @@ class Server:
         )
         self.pid = self.process.pid
         self.url = self.read_url()
-        host, port = self.url.split("//")[1].rsplit(":", 1)
-        self.address = (host, int(port))
+        host, port = self.url.split("://")[1].rsplit(":", 1)
+        # What a socket of Python's connects to: the path of a Unix socket is all.
+        self.address = port if host == "unix" else (host, int(port))
         self.asked_to_stop = False
 
     def read_url(self):

@@ -192,12 +192,15 @@ check("over_tls", async (storm) => {
   const strict = new Client(server);
   const problem = await within(strict.open.catch((error) => error.code), "an error");
   expectEqual(problem, "DEPTH_ZERO_SELF_SIGNED_CERT", "what Node says");
-  const client = await Client.connect(server, [], { rejectUnauthorized: false });
-  for (const size of [0, 125, 16_384, 65_536, MIB]) {
-    client.send(pattern(size));
-    expectEqual(await client.next(), pattern(size), `echo of ${size} bytes`);
+  for (const each of [server, await storm.echo("--tls", "--deflate", "context")]) {
+    const perMessageDeflate = { threshold: 0 };
+    const client = await Client.connect(each, [], { rejectUnauthorized: false, perMessageDeflate });
+    for (const size of [0, 125, 16_384, 65_536, MIB]) {
+      client.send(pattern(size));
+      expectEqual(await client.next(), pattern(size), `echo of ${size} bytes`);
+    }
+    expectEqual((await client.end(4000, "bye")).code, 4000, "code of the server's Close");
   }
-  expectEqual((await client.end(4000, "bye")).code, 4000, "code of the server's Close");
 });
 
 check("headers_of_ones_own", async (storm) => {
