@@ -4,6 +4,7 @@ import asyncio
 import http
 
 import websockets.asyncio.client
+import websockets.asyncio.server
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
@@ -192,6 +193,35 @@ async def compression_in_all_terms(storm):
                 for text in texts:
                     expect_equal(await soon(client.recv()), text, f"echo with {each}")
     return f"{len(terms)} sets of terms"
+
+
+@check()
+async def compression_as_a_client(storm):
+    """The library is the server, and says what was agreed on."""
+    text = "compress this, and this; " * 1000
+
+    async def echo(client):
+        agreed = client.response.headers.get("Sec-WebSocket-Extensions", "nothing")
+        expect_equal(await client.recv(), text, "what came")
+        await client.send(f"{agreed}: {text}")
+        await client.wait_closed()
+
+    async with websockets.asyncio.server.serve(echo, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for mode, alone in [("context", False), ("no-context", True)]:
+            said = await soon(talk(storm, "--url", f"ws://127.0.0.1:{port}", "--deflate", mode,
+                                   "--send", text))
+            expect("answer permessage-deflate" in said, f"no compression: {said[:200]}")
+            expect_equal("server_no_context_takeover" in said, alone, f"terms of {mode}")
+            expect(f": {text}" in said and "clean: true" in said, f"another answer: {said[:200]}")
+
+
+async def talk(storm, *options):
+    """A client of Storm's that sends one message; what it says."""
+    command = [storm.folder / "conformance", "talk", "--runtime", storm.runtime, *options]
+    client = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said, _ = await client.communicate()
+    return said.decode()
 
 
 @check()

@@ -9,7 +9,7 @@ use storm_proto::Message;
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Client, Session};
 
-use crate::echo::say;
+use crate::echo::{Deflating, say, websocket};
 use crate::{Job, Runtime, tls};
 
 #[derive(Args)]
@@ -24,6 +24,9 @@ pub(crate) struct Options {
     send: String,
     #[command(flatten)]
     tls: tls::ClientOptions,
+    /// Offers to compress.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
+    deflate: Option<Deflating>,
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<ExitCode> {
@@ -38,7 +41,7 @@ impl Job for Options {
             Some(tls) => client.tls(tls),
             None => client,
         };
-        let client = client.framed(Delimiter::lines());
+        let client = client.websocket(websocket(None, self.deflate)).framed(Delimiter::lines());
         let client = client.on_message(|session: &Session, message: Message<'_>| {
             let _ = say(&format!("answer {}", String::from_utf8_lossy(message.as_bytes())));
             session.close();

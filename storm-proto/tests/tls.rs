@@ -5,6 +5,7 @@ mod sim;
 
 mod tls {
     mod cuts;
+    mod records;
 }
 
 use std::io::IoSlice;
