@@ -55,15 +55,17 @@ fn row(line: &str) -> Row<'_> {
     Row { id, tests }
 }
 
-/// The names of the tests in a source file.
+/// The names of the tests in a source file; of the live checks in one of Python.
 fn tests_in(source: &str) -> BTreeSet<&str> {
     let mut lines = source.lines().map(str::trim);
     let mut names = BTreeSet::new();
     while let Some(line) = lines.next() {
-        if line != "#[test]" {
+        if !["#[test]", "@check()"].contains(&line) {
             continue;
         }
-        let name = lines.next().and_then(|line| line.strip_prefix("fn ")).expect("a function");
+        let line = lines.next().unwrap_or_default();
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        let name = line.strip_prefix("fn ").or(line.strip_prefix("def ")).expect("a function");
         names.insert(name.split('(').next().unwrap_or_default());
     }
     names

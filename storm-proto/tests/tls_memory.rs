@@ -71,7 +71,19 @@ fn an_idle_connection_keeps_keys_and_little_room() {
         assert_eq!(hear(server, &say(client, &[7; 200_000])), 200_000);
         assert_eq!(hear(client, &say(server, &[7; 200_000])), 200_000);
     });
+    // A record of 16 KiB with a hello of 64 KiB in it, as far as one can believe what it says.
+    let announced = {
+        let mut server = Box::new(TlsStage::server(&server, false).unwrap());
+        let mut hello = &b"\x16\x03\x01\x40\x00\x01\x00\xff\xff\x03\x03"[..];
+        assert!(!server.handshake(&mut hello).unwrap());
+        let region = Region::new(ALLOCATOR);
+        drop(server);
+        let change = region.change();
+        change.bytes_deallocated - change.bytes_allocated
+    };
     println!("{} bytes of them the machine itself", size_of::<TlsStage>());
+    println!("{announced} bytes for a large hello that was announced");
+    assert!(announced <= LIMIT, "nothing is reserved for it");
     println!("{fresh} bytes after the handshake, {small} after a little, {large} after much");
     assert!(fresh.max(small).max(large) <= LIMIT);
 }
