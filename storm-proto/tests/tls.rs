@@ -4,6 +4,7 @@
 mod sim;
 
 mod tls {
+    mod certificates;
     mod cuts;
     mod records;
 }
