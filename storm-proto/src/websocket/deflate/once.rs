@@ -42,7 +42,7 @@ mod tests {
     use crate::websocket::Deflate;
     use crate::websocket::handshake::ServerHandshake;
     use crate::websocket::prepared::Prepared;
-    use crate::{Sender, WaterMarks};
+    use crate::{Message, Sender, WaterMarks};
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -80,12 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn what_gains_nothing_is_tried_once_and_what_is_short_never() {
+    fn what_gains_nothing_is_tried_once_and_what_is_short_or_asked_for_plain_never() {
         let mut senders = [Deflate::new(), Deflate::new()].map(sender);
         let mut random = crate::Random::from_seed(1);
         let noise = (0..500).flat_map(|_| random.key()).collect::<Vec<_>>();
         assert_eq!(compressions(&Prepared::new(&noise), &mut senders), 1);
         assert!(senders.iter().all(|sender| sender.queued() == 4 + noise.len()));
         assert_eq!(compressions(&Prepared::new("short"), &mut senders), 0);
+        let plain = Message::binary(&[7; 10_000]).uncompressed();
+        assert_eq!(compressions(&Prepared::new(plain), &mut senders), 0);
     }
 }
