@@ -25,6 +25,9 @@ pub enum Error {
     Transport(TransportError),
     /// A deadline passed.
     Timer(Timer),
+    /// The peer read more slowly than this side sent, and
+    /// [`SlowConsumer::Disconnect`](crate::SlowConsumer::Disconnect) ends such connections.
+    SlowConsumer,
     /// TLS failed; its kind says whose fault that is.
     #[cfg(feature = "tls")]
     Tls(crate::tls::TlsError),
@@ -40,7 +43,8 @@ impl Error {
             Error::Peer(error) => Some(error.close_code()),
             Error::Transport(_) => None,
             Error::Timer(Timer::Idle) => Some(CloseCode::NORMAL),
-            Error::Timer(_) => None,
+            // It would not be read.
+            Error::Timer(_) | Error::SlowConsumer => None,
             #[cfg(feature = "tls")]
             Error::Tls(_) => None,
         }
@@ -54,6 +58,7 @@ impl fmt::Display for Error {
             Error::Peer(error) => write!(f, "the peer broke the protocol: {error}"),
             Error::Transport(error) => error.fmt(f),
             Error::Timer(timer) => write!(f, "the {timer} deadline passed"),
+            Error::SlowConsumer => f.write_str("the peer reads too slowly"),
             #[cfg(feature = "tls")]
             Error::Tls(error) => error.fmt(f),
         }
@@ -293,6 +298,9 @@ pub enum SendError {
     Closed,
     /// The outbox is full: the peer reads more slowly than this side writes.
     Full,
+    /// The outbox is full, and the policy is to drop the message
+    /// ([`SlowConsumer`](crate::SlowConsumer)). It is counted.
+    Dropped,
     /// The framing cannot carry this message.
     Framing(FramingError),
 }
@@ -302,6 +310,7 @@ impl fmt::Display for SendError {
         match self {
             SendError::Closed => f.write_str("the session is closed"),
             SendError::Full => f.write_str("the outbox is full: the peer reads too slowly"),
+            SendError::Dropped => f.write_str("dropped: the peer reads too slowly"),
             SendError::Framing(error) => error.fmt(f),
         }
     }

@@ -109,11 +109,12 @@ pub use websocket::prepared::Prepared;
 pub(crate) mod connection;
 pub use connection::flow::WaterMarks;
 pub use connection::link::{Link, Step};
-pub use connection::options::{Heartbeat, Options, Timeouts};
+pub use connection::options::{Heartbeat, Options, Overrides, Timeouts};
 pub use connection::outbox::{Outbox, Spare};
 pub use connection::reason::{Cause, DisconnectReason, Side};
 pub use connection::receiver::{Event, Receiver};
 pub use connection::sender::Sender;
+pub use connection::slow::{Key, Lag, SlowConsumer};
 pub use connection::{Application, Connection};
 
 pub(crate) mod client;

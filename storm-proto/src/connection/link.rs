@@ -17,7 +17,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::heartbeat::{Beat, Pulse};
-use super::options::Options;
+use super::options::{Options, Overrides};
 use super::outbox::Outbox;
 use super::reason::{Cause, DisconnectReason, Side, cause_of};
 use super::receiver::Event;
@@ -81,7 +81,13 @@ pub struct Link {
 impl Link {
     /// A connection whose opening starts at `now`. `role` is `None` for framed TCP.
     #[must_use]
-    pub fn new(sender: Sender, role: Option<Role>, options: Arc<Options>, now: Instant) -> Link {
+    pub fn new(
+        mut sender: Sender,
+        role: Option<Role>,
+        options: Arc<Options>,
+        now: Instant,
+    ) -> Link {
+        sender.set_slow_consumer(options.slow_consumer);
         let mut timers = TimerTable::new();
         timers.set(Timer::Handshake, now + options.timeouts.handshake);
         Link {
@@ -253,6 +259,41 @@ impl Link {
         self.finish(DisconnectReason::new(Side::Local, Cause::Aborted), true);
     }
 
+    /// Sets what differs for this connection, from now on. It has settings of its own then.
+    pub fn set(&mut self, overrides: &Overrides, now: Instant) {
+        overrides.apply(Arc::make_mut(&mut self.options));
+        if let Some(policy) = overrides.slow_consumer {
+            self.sender.set_slow_consumer(policy);
+        }
+        if let Some(marks) = overrides.marks {
+            self.sender.set_marks(marks);
+        }
+        if overrides.stall.is_some() && self.timers.is_set(Timer::Stall) {
+            self.timers.set(Timer::Stall, now + self.options.timeouts.stall);
+        }
+        if self.phase != Phase::Open {
+            return;
+        }
+        if overrides.idle.is_some() {
+            self.timers.stop(Timer::Idle);
+            self.message(now);
+        }
+        if overrides.heartbeat.is_some() {
+            self.timers.stop(Timer::Ping);
+            self.pulse.alive();
+            self.arm_ping(now);
+        }
+    }
+
+    /// Takes notice of a message that did not fit where that ends the connection; to be called
+    /// after a send that was refused.
+    pub fn settle(&mut self) {
+        if self.sender.is_overrun() {
+            let error = Error::SlowConsumer;
+            self.finish(DisconnectReason::fault(Side::Remote, Cause::SlowConsumer, error), true);
+        }
+    }
+
     /// This side stops reading (a handler is busy, or its answers wait), or goes on.
     pub fn pause(&mut self, paused: bool) {
         self.pulse.pause(paused);
@@ -348,6 +389,9 @@ impl Link {
     #[must_use]
     pub fn step(&self) -> Step {
         match self.phase {
+            Phase::Opening | Phase::Open if self.sender.is_overrun() => {
+                Step::Finished { reset: true }
+            }
             Phase::Opening | Phase::Open => Step::Continue,
             Phase::Finished { reset } => Step::Finished { reset },
             Phase::Closing if self.sender.queued() > 0 => Step::Continue,
@@ -410,6 +454,7 @@ impl Link {
 
     /// The last word. Whatever is queued or in `wire` counts as not delivered.
     pub fn take_reason(&mut self, wire: &Outbox) -> DisconnectReason {
+        self.settle();
         let undelivered = self.sender.abort() + wire.len();
         let reason = self.reason.take();
         let mut reason = reason

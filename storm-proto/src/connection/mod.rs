@@ -12,12 +12,13 @@ pub(crate) mod outbox;
 pub(crate) mod reason;
 pub(crate) mod receiver;
 pub(crate) mod sender;
+pub(crate) mod slow;
 
 use alloc::sync::Arc;
 use core::time::Duration;
 
 use self::link::{Link, Step};
-use self::options::Options;
+use self::options::{Options, Overrides};
 use self::outbox::{Outbox, Spare};
 use self::reason::{Cause, DisconnectReason};
 use self::receiver::{Event, Receiver};
@@ -334,6 +335,7 @@ impl Connection {
 
     /// Takes the queued messages over and shows the bytes to write, for one vectored write.
     pub fn output(&mut self) -> impl Iterator<Item = &[u8]> {
+        self.link.settle();
         // RFC 6455 section 4.1: nothing of what is queued leaves before the opening is done.
         if self.is_opened() {
             self.link.sender.take(&mut self.wire);
@@ -371,6 +373,11 @@ impl Connection {
     /// Ends at once, with a reset.
     pub fn abort(&mut self) {
         self.link.abort();
+    }
+
+    /// Sets what differs for this connection, from now on.
+    pub fn set(&mut self, overrides: &Overrides, now: Instant) {
+        self.link.set(overrides, now);
     }
 
     /// This side stops reading, or goes on. While it does not read, neither the heartbeat nor

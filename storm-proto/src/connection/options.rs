@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::flow::WaterMarks;
+use super::slow::SlowConsumer;
 use crate::websocket::WebSocket;
 
 /// The settings of a connection. Every limit is finite by default.
@@ -13,6 +14,8 @@ pub struct Options {
     pub websocket: WebSocket,
     /// How many bytes may wait to be written.
     pub marks: WaterMarks,
+    /// What is done with messages that do not fit into that.
+    pub slow_consumer: SlowConsumer,
     /// The deadlines.
     pub timeouts: Timeouts,
 }
@@ -99,5 +102,82 @@ impl Heartbeat {
 impl Default for Heartbeat {
     fn default() -> Heartbeat {
         Heartbeat::new()
+    }
+}
+
+/// What differs for one connection: given with [`Accept::overrides`], or set while it is open.
+/// What is not set stays as it is.
+///
+/// All of it takes effect at once: water marks and policy with the next message that is sent,
+/// deadlines from now on. Messages that wait already go on waiting, whatever the policy is now.
+///
+/// ```
+/// # use core::time::Duration;
+/// use storm_proto::{Overrides, SlowConsumer};
+///
+/// let ticker = Overrides::new()
+///     .max_pending_send(64 << 10)
+///     .slow_consumer(SlowConsumer::KeepLatest)
+///     .idle_timeout(None)
+///     .stall_timeout(Duration::from_secs(5));
+/// ```
+///
+/// [`Accept::overrides`]: crate::websocket::handshake::Accept::overrides
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use]
+pub struct Overrides {
+    pub(crate) marks: Option<WaterMarks>,
+    pub(crate) slow_consumer: Option<SlowConsumer>,
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) idle: Option<Option<Duration>>,
+    pub(crate) stall: Option<Duration>,
+}
+
+impl Overrides {
+    /// Nothing differs.
+    pub const fn new() -> Overrides {
+        Overrides { marks: None, slow_consumer: None, heartbeat: None, idle: None, stall: None }
+    }
+
+    /// Sets how many bytes may wait to be written. What is read at once depends on it from the
+    /// next read on: the answers to what was read before may meet a lower limit.
+    pub const fn max_pending_send(mut self, bytes: usize) -> Overrides {
+        self.marks = Some(WaterMarks::new(bytes));
+        self
+    }
+
+    /// Sets what is done with messages that do not fit into that.
+    pub const fn slow_consumer(mut self, policy: SlowConsumer) -> Overrides {
+        self.slow_consumer = Some(policy);
+        self
+    }
+
+    /// Sets when to ping and when to give the peer up (WebSocket only). Counts anew from now.
+    pub const fn heartbeat(mut self, heartbeat: Heartbeat) -> Overrides {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// Sets the longest time without a message from the peer, from now on; `None` is off.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Overrides {
+        self.idle = Some(timeout.into());
+        self
+    }
+
+    /// Sets the longest time that bytes may wait without one of them moving; of those that wait
+    /// already, from now on.
+    pub const fn stall_timeout(mut self, timeout: Duration) -> Overrides {
+        self.stall = Some(timeout);
+        self
+    }
+
+    /// What holds with these.
+    pub(crate) fn apply(&self, options: &mut Options) {
+        let Overrides { marks, slow_consumer, heartbeat, idle, stall } = *self;
+        options.marks = marks.unwrap_or(options.marks);
+        options.slow_consumer = slow_consumer.unwrap_or(options.slow_consumer);
+        options.websocket.heartbeat = heartbeat.unwrap_or(options.websocket.heartbeat);
+        options.timeouts.idle = idle.unwrap_or(options.timeouts.idle);
+        options.timeouts.stall = stall.unwrap_or(options.timeouts.stall);
     }
 }

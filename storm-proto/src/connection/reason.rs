@@ -45,6 +45,8 @@ pub enum Cause {
     IdleTimeout,
     /// The peer did not read for too long.
     StallTimeout,
+    /// The peer read too slowly, and the policy is to end its session then.
+    SlowConsumer,
     /// A handler panicked.
     HandlerFailed,
 }

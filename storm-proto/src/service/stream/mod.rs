@@ -222,7 +222,7 @@ impl<T: Carrier> MessageStream<T> {
     }
 
     fn has_room(&mut self) -> bool {
-        self.is_open() && !self.connection.sender().is_above_low_mark()
+        self.is_open() && !self.connection.sender().is_to_be_waited_for()
     }
 
     /// Why nothing can be sent.

@@ -1,5 +1,7 @@
 //! Messages in, bytes out: the sending half of an open connection.
 
+mod policy;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,6 +12,7 @@ use crate::Random;
 use crate::connection::assembly::LARGE;
 use crate::connection::flow::WaterMarks;
 use crate::connection::outbox::{Control, Outbox};
+use crate::connection::slow::{Key, Outgoing, Slow};
 use crate::error::SendError;
 use crate::framing::Framer;
 use crate::message::{Kind, Message};
@@ -48,10 +51,13 @@ pub struct Sender {
     answers: usize,
     /// There was no room for another answer, and the low mark was not reached since.
     choked: bool,
-    /// A message shorter than this is plain and has a header of two bytes and a key.
+    /// A message shorter than this is plain, has a header of two bytes and a key, and is
+    /// encoded at once.
     small: u8,
     /// If compression was agreed on.
     deflater: Option<Box<Deflater>>,
+    /// If there is, or was, another policy than to wait.
+    slow: Option<Box<Slow>>,
 }
 
 /// Messages of a WebSocket that have a header of two bytes.
@@ -99,6 +105,7 @@ impl Sender {
             choked: false,
             small: SMALL,
             deflater: None,
+            slow: None,
         }
     }
 
@@ -119,16 +126,15 @@ impl Sender {
         if let Some(agreed) = deflate {
             self.deflater = Some(Deflater::new(agreed, role));
         }
-        if let Some(deflater) = &self.deflater {
-            self.small = deflater.threshold().min(SMALL.into()) as u8;
-        }
+        self.shorten();
     }
 
     /// Queues a message: all of it or nothing.
     ///
     /// # Errors
     /// [`SendError::Closed`] after a Close; [`SendError::Full`] if bytes are queued
-    /// and the message would cross the limit; [`SendError::Framing`] if the framing
+    /// and the message would cross the limit, or what the policy makes of that
+    /// ([`SlowConsumer`](crate::SlowConsumer)); [`SendError::Framing`] if the framing
     /// cannot carry it.
     #[inline]
     pub fn send<'a>(&mut self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
@@ -139,7 +145,7 @@ impl Sender {
         match &self.encoding {
             Encoding::WebSocket(None) if message.len() < usize::from(self.small) => {
                 if !self.admit(2 + message.len()) {
-                    return Err(SendError::Full);
+                    return self.refused(message.len());
                 }
                 let header = header::encode_small(data_opcode(message.kind()), message.len());
                 self.queue().push(|out| {
@@ -149,9 +155,24 @@ impl Sender {
                 });
                 Ok(())
             }
-            Encoding::WebSocket(_) if self.deflater.is_none() => self.send_plain(message),
-            Encoding::WebSocket(_) => self.send_compressed(message),
-            Encoding::Framed(_) => self.push_framed(message),
+            _ if self.slow.is_some() => self.send_by_policy(Outgoing::Message(message), None),
+            _ => self.encode(message),
+        }
+    }
+
+    /// Queues a message that [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest) puts
+    /// in the place of the one with the same key that waits; as [`Sender::send`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn send_latest<'a>(
+        &mut self,
+        key: impl Into<Key>,
+        message: impl Into<Message<'a>>,
+    ) -> Result<(), SendError> {
+        match self.slow {
+            Some(_) => self.send_by_policy(Outgoing::Message(message.into()), Some(key.into())),
+            None => self.send(message),
         }
     }
 
@@ -175,15 +196,46 @@ impl Sender {
     /// # Errors
     /// As [`Sender::send`].
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
-        let Encoding::WebSocket(None) = &self.encoding else {
-            return self.send(prepared.message(&prepared.shared_payload()));
-        };
         if !self.open {
             return Err(SendError::Closed);
         }
+        match self.slow {
+            Some(_) => self.send_by_policy(Outgoing::Prepared(prepared), None),
+            None => self.encode_prepared(prepared),
+        }
+    }
+
+    /// As [`Sender::send_latest`], with a message that was encoded before.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn send_latest_prepared(
+        &mut self,
+        key: impl Into<Key>,
+        prepared: &Prepared,
+    ) -> Result<(), SendError> {
+        match self.slow {
+            Some(_) => self.send_by_policy(Outgoing::Prepared(prepared), Some(key.into())),
+            None => self.send_prepared(prepared),
+        }
+    }
+
+    /// Queues a message if it fits.
+    fn encode(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        match &self.encoding {
+            Encoding::WebSocket(_) if self.deflater.is_none() => self.send_plain(message),
+            Encoding::WebSocket(_) => self.send_compressed(message),
+            Encoding::Framed(_) => self.push_framed(message),
+        }
+    }
+
+    fn encode_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        let Encoding::WebSocket(None) = &self.encoding else {
+            return self.encode(prepared.message(&prepared.shared_payload()));
+        };
         if let Some(deflater) = &self.deflater {
             match prepared.compressed(deflater) {
-                None => return self.send(prepared.message(&prepared.shared_payload())),
+                None => return self.encode(prepared.message(&prepared.shared_payload())),
                 Some(Some(payload)) => return self.push_compressed(prepared.kind(), &payload),
                 Some(None) => {}
             }
@@ -207,29 +259,43 @@ impl Sender {
             return;
         }
         self.end();
-        if let Encoding::WebSocket(_) = self.encoding {
-            let (code, reason) = frame.body();
-            // Answering an empty Close: a code that stands for absence is not sent.
-            let code = if frame.code().is_sendable() { &code[..] } else { &[] };
-            let Sender { encoding, outbox, behind, lent, .. } = self;
-            let queue = if *lent > 0 { behind } else { outbox };
-            queue.push(|out| encoding.encode_control(OpCode::Close, code, reason, out));
+        if matches!(self.encoding, Encoding::WebSocket(_)) && !self.close_behind(frame) {
+            self.push_close(frame);
         }
+    }
+
+    fn push_close(&mut self, frame: &CloseFrame) {
+        let (code, reason) = frame.body();
+        // Answering an empty Close: a code that stands for absence is not sent.
+        let code = if frame.code().is_sendable() { &code[..] } else { &[] };
+        let Sender { encoding, outbox, behind, lent, .. } = self;
+        let queue = if *lent > 0 { behind } else { outbox };
+        queue.push(|out| encoding.encode_control(OpCode::Close, code, reason, out));
     }
 
     /// Ends sending without a word; what is queued is still to be written.
     pub fn end(&mut self) {
         self.open = false;
-        // A context is of no more use, and handles of a session may live long.
-        self.deflater = None;
+        self.forget_context();
+    }
+
+    /// A context is of no more use once all is compressed, and handles of a session may live
+    /// long.
+    fn forget_context(&mut self) {
+        if !self.open && self.slow.as_ref().is_none_or(|slow| slow.backlog.is_empty()) {
+            self.deflater = None;
+        }
     }
 
     /// Ends sending and drops what is queued; returns its size in bytes.
     pub fn abort(&mut self) -> usize {
+        let waiting = self.drop_backlog();
         self.end();
         (self.lent, self.answers) = (0, 0);
         self.controls = Outbox::new();
-        core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len()
+        let queued =
+            core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len();
+        queued + waiting
     }
 
     /// Queues a Ping; the writer puts it at the next frame border.
@@ -280,8 +346,11 @@ impl Sender {
     /// Moves everything queued to `wire`, if that is empty; control frames in any case,
     /// to the next frame border.
     pub fn take(&mut self, wire: &mut Outbox) {
-        if wire.is_empty() && !self.outbox.is_empty() {
-            core::mem::swap(wire, &mut self.outbox);
+        if wire.is_empty() {
+            self.encode_waiting();
+            if !self.outbox.is_empty() {
+                core::mem::swap(wire, &mut self.outbox);
+            }
         }
         wire.take_controls(&mut self.controls);
         self.taken = wire.len();
@@ -300,7 +369,12 @@ impl Sender {
 
     fn relieve(&mut self) -> bool {
         let relieved = self.pressured && self.queued() <= self.marks.low();
-        self.pressured &= !relieved;
+        if relieved {
+            self.pressured = false;
+            if let Some(slow) = &mut self.slow {
+                slow.relieved();
+            }
+        }
         relieved
     }
 
@@ -327,14 +401,17 @@ impl Sender {
     #[must_use]
     #[inline]
     pub fn queued(&self) -> usize {
-        self.outbox.len() + self.controls.len() + self.taken + self.behind.len()
+        let waiting = self.slow.as_ref().map_or(0, |slow| slow.bytes());
+        self.outbox.len() + self.controls.len() + self.taken + self.behind.len() + waiting
     }
 
     /// True if the writer has something to take.
     #[must_use]
     #[inline]
     pub fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || !self.controls.is_empty()
+        !self.outbox.is_empty()
+            || !self.controls.is_empty()
+            || self.slow.as_ref().is_some_and(|slow| slow.bytes() > 0)
     }
 
     /// True while more than the low mark is queued.
@@ -342,7 +419,8 @@ impl Sender {
         self.queued() > self.marks.low()
     }
 
-    /// True if a message with a payload of `len` bytes would be accepted now.
+    /// True if a message with a payload of `len` bytes would be accepted now, and no other
+    /// dropped for it.
     #[must_use]
     pub fn has_room(&self, len: usize) -> bool {
         let growth = if self.deflater.is_some() { GROWTH } else { 0 };
@@ -350,7 +428,8 @@ impl Sender {
         self.marks.fits(self.queued() + self.lent, most)
     }
 
-    /// True from a refusal until the queue has fallen to the low mark.
+    /// True from a refusal, or the first of a burst of dropped messages, until the queue has
+    /// fallen to the low mark.
     #[must_use]
     pub const fn is_backpressured(&self) -> bool {
         self.pressured
