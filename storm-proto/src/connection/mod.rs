@@ -290,6 +290,10 @@ impl Connection {
                     return Opening::Answered { status, error };
                 };
                 deflate = terms;
+                self.link.set(&accept.overrides, now);
+                if let Some(limits) = accept.limits {
+                    self.receiver.set_limits(limits);
+                }
                 Opening::Done(Opened::Server(accept))
             }),
             Opening::Client(handshake) => handshake.receive(&mut rest).and_then(|answer| {

@@ -80,6 +80,13 @@ impl Receiver {
         }
     }
 
+    /// Sets what one message may cost, before the first one.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        if let Protocol::WebSocket(reader) = &mut self.protocol {
+            reader.set_limits(limits);
+        }
+    }
+
     /// The next event in `input`, which moves past what was consumed.
     ///
     /// `None` means that all input is consumed. After an [`Event::Close`] or

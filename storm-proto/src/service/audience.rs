@@ -10,6 +10,7 @@ use super::groups::Members;
 use super::hub::Hub;
 use super::park;
 use super::session::Session;
+use crate::connection::slow::Key;
 use crate::error::SendError;
 use crate::message::Message;
 use crate::websocket::prepared::Prepared;
@@ -41,6 +42,9 @@ pub struct Delivery {
     pub queued: usize,
     /// Sessions that it did not fit into: their peers read too slowly. They have nothing of it.
     pub full: usize,
+    /// As `full`, where the policy is to drop it ([`SlowConsumer`](crate::SlowConsumer)). Messages
+    /// that gave way to it are not in here: they were queued before.
+    pub dropped: usize,
     /// Sessions that were closing or over.
     pub closed: usize,
     /// Sessions whose framing cannot carry it.
@@ -105,12 +109,34 @@ impl Audience {
         delivery
     }
 
+    /// As [`Audience::send`]; where the policy is to keep the latest, it takes the place of the one
+    /// with the same key that waits. See [`Session::send_latest`].
+    pub fn send_latest<'a>(
+        &self,
+        key: impl Into<Key>,
+        message: impl Into<Message<'a>>,
+    ) -> Delivery {
+        self.send_latest_prepared(key, &Prepared::new(message))
+    }
+
+    /// As [`Audience::send_latest`], with a message that was encoded before.
+    pub fn send_latest_prepared(&self, key: impl Into<Key>, prepared: &Prepared) -> Delivery {
+        let (key, mut delivery) = (key.into(), Delivery::default());
+        for session in self.iter() {
+            delivery.count(session.send_latest_prepared(&key, prepared));
+        }
+        delivery
+    }
+
     /// Queues a message at once where there is room, and waits with the others until there is.
     /// They are waited for together: it takes as long as the slowest takes, at most until the
     /// stall deadline ends that session, which is then counted as closed.
     ///
     /// The message is encoded now; the sessions get it when the future is first polled. A
     /// message that is sent to one of them while it waits may arrive before this one.
+    ///
+    /// Where the policy is another than to wait, nothing waits: see
+    /// [`SlowConsumer`](crate::SlowConsumer).
     ///
     /// [`Delivery::full`] counts only sessions for which 1,024 calls wait already.
     ///
@@ -167,6 +193,7 @@ impl Delivery {
         let counter = match sent {
             Ok(()) => &mut self.queued,
             Err(SendError::Full) => &mut self.full,
+            Err(SendError::Dropped) => &mut self.dropped,
             Err(SendError::Framing(_)) => &mut self.unframed,
             Err(_) => &mut self.closed,
         };

@@ -7,6 +7,7 @@ use super::handler::Handler;
 use super::reconnecting::Retry;
 use super::session::Session;
 use crate::connection::reason::DisconnectReason;
+use crate::connection::slow::Lag;
 use crate::error::Error;
 use crate::message::Message;
 use crate::websocket::handshake::{Accept, Decision, Request};
@@ -17,7 +18,16 @@ use crate::websocket::handshake::{Accept, Decision, Request};
 /// ignored, so that `|session, message| session.send(message)` is one. For work that
 /// waits implement [`Handler`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Callbacks<G = Unset, C = Unset, M = Unset, D = Unset, E = Unset, T = Unset, P = Unset> {
+pub struct Callbacks<
+    G = Unset,
+    C = Unset,
+    M = Unset,
+    D = Unset,
+    E = Unset,
+    T = Unset,
+    P = Unset,
+    L = Unset,
+> {
     connecting: G,
     connected: C,
     message: M,
@@ -25,6 +35,7 @@ pub struct Callbacks<G = Unset, C = Unset, M = Unset, D = Unset, E = Unset, T = 
     error: E,
     reconnecting: T,
     group: P,
+    lag: L,
 }
 
 /// No closure.
@@ -43,80 +54,193 @@ impl Callbacks {
             error: Unset,
             reconnecting: Unset,
             group: Unset,
+            lag: Unset,
         }
     }
 }
 
-impl<G, C, M, D, E, T, P> Callbacks<G, C, M, D, E, T, P> {
+impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     /// Sets the closure for [`Handler::on_connecting`].
-    pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E, T, P>
+    pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E, T, P, L>
     where
         F: Fn(&Request) -> R + Send + Sync + 'static,
         R: Into<Decision>,
     {
-        let Callbacks { connected, message, disconnected, error, reconnecting, group, .. } = self;
-        Callbacks { connecting: f, connected, message, disconnected, error, reconnecting, group }
+        let Callbacks { connected, message, disconnected, error, reconnecting, group, lag, .. } =
+            self;
+        Callbacks {
+            connecting: f,
+            connected,
+            message,
+            disconnected,
+            error,
+            reconnecting,
+            group,
+            lag,
+        }
     }
 
     /// Sets the closure for [`Handler::on_connected`].
-    pub fn on_connected<F, R>(self, f: F) -> Callbacks<G, F, M, D, E, T, P>
+    pub fn on_connected<F, R>(self, f: F) -> Callbacks<G, F, M, D, E, T, P, L>
     where
         F: Fn(&Session) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, message, disconnected, error, reconnecting, group, .. } = self;
-        Callbacks { connecting, connected: f, message, disconnected, error, reconnecting, group }
+        let Callbacks {
+            connecting, message, disconnected, error, reconnecting, group, lag, ..
+        } = self;
+        Callbacks {
+            connecting,
+            connected: f,
+            message,
+            disconnected,
+            error,
+            reconnecting,
+            group,
+            lag,
+        }
     }
 
     /// Sets the closure for [`Handler::on_message`].
-    pub fn on_message<F, R>(self, f: F) -> Callbacks<G, C, F, D, E, T, P>
+    pub fn on_message<F, R>(self, f: F) -> Callbacks<G, C, F, D, E, T, P, L>
     where
         F: Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, disconnected, error, reconnecting, group, .. } =
-            self;
-        Callbacks { connecting, connected, message: f, disconnected, error, reconnecting, group }
+        let Callbacks {
+            connecting, connected, disconnected, error, reconnecting, group, lag, ..
+        } = self;
+        Callbacks {
+            connecting,
+            connected,
+            message: f,
+            disconnected,
+            error,
+            reconnecting,
+            group,
+            lag,
+        }
     }
 
     /// Sets the closure for [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, R>(self, f: F) -> Callbacks<G, C, M, F, E, T, P>
+    pub fn on_disconnected<F, R>(self, f: F) -> Callbacks<G, C, M, F, E, T, P, L>
     where
         F: Fn(&Session, &DisconnectReason) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, error, reconnecting, group, .. } = self;
-        Callbacks { connecting, connected, message, disconnected: f, error, reconnecting, group }
+        let Callbacks { connecting, connected, message, error, reconnecting, group, lag, .. } =
+            self;
+        Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected: f,
+            error,
+            reconnecting,
+            group,
+            lag,
+        }
     }
 
     /// Sets the closure for [`Handler::on_error`].
-    pub fn on_error<F, R>(self, f: F) -> Callbacks<G, C, M, D, F, T, P>
+    pub fn on_error<F, R>(self, f: F) -> Callbacks<G, C, M, D, F, T, P, L>
     where
         F: Fn(Option<&Session>, &Error) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, disconnected, reconnecting, group, .. } =
-            self;
-        Callbacks { connecting, connected, message, disconnected, error: f, reconnecting, group }
+        let Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected,
+            reconnecting,
+            group,
+            lag,
+            ..
+        } = self;
+        Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected,
+            error: f,
+            reconnecting,
+            group,
+            lag,
+        }
     }
 
     /// Sets the closure for [`Handler::on_reconnecting`].
-    pub fn on_reconnecting<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, F, P>
+    pub fn on_reconnecting<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, F, P, L>
     where
         F: Fn(&Retry) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, disconnected, error, group, .. } = self;
-        Callbacks { connecting, connected, message, disconnected, error, reconnecting: f, group }
+        let Callbacks { connecting, connected, message, disconnected, error, group, lag, .. } =
+            self;
+        Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected,
+            error,
+            reconnecting: f,
+            group,
+            lag,
+        }
     }
 
     /// Sets the closure for [`Handler::on_group`].
-    pub fn on_group<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, T, F>
+    pub fn on_group<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, T, F, L>
     where
         F: Fn(&GroupChange) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, disconnected, error, reconnecting, .. } =
-            self;
-        Callbacks { connecting, connected, message, disconnected, error, reconnecting, group: f }
+        let Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected,
+            error,
+            reconnecting,
+            lag,
+            ..
+        } = self;
+        Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected,
+            error,
+            reconnecting,
+            group: f,
+            lag,
+        }
+    }
+
+    /// Sets the closure for [`Handler::on_lag`].
+    pub fn on_lag<F, R>(self, f: F) -> Callbacks<G, C, M, D, E, T, P, F>
+    where
+        F: Fn(&Session, &Lag) -> R + Send + Sync + 'static,
+    {
+        let Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected,
+            error,
+            reconnecting,
+            group,
+            ..
+        } = self;
+        Callbacks {
+            connecting,
+            connected,
+            message,
+            disconnected,
+            error,
+            reconnecting,
+            group,
+            lag: f,
+        }
     }
 }
 
-impl<G, C, M, D, E, T, P> Handler for Callbacks<G, C, M, D, E, T, P>
+impl<G, C, M, D, E, T, P, L> Handler for Callbacks<G, C, M, D, E, T, P, L>
 where
     G: Connecting,
     C: Connected,
@@ -125,6 +249,7 @@ where
     E: Errors,
     T: Retries,
     P: Presence,
+    L: Lags,
 {
     // The closures run when the call is polled, not when it is made: that is where a panic is
     // contained. But for `on_message`, which is called most: there the making is as well.
@@ -161,6 +286,10 @@ where
 
     fn on_group(&self, change: &GroupChange) {
         self.group.call(change);
+    }
+
+    fn on_lag(&self, session: &Session, lag: &Lag) {
+        self.lag.call(session, lag);
     }
 }
 
@@ -270,4 +399,18 @@ impl<F: Fn(&GroupChange) -> R + Send + Sync + 'static, R> Presence for F {
 
 impl Presence for Unset {
     fn call(&self, _: &GroupChange) {}
+}
+
+pub trait Lags: Send + Sync + 'static {
+    fn call(&self, session: &Session, lag: &Lag);
+}
+
+impl<F: Fn(&Session, &Lag) -> R + Send + Sync + 'static, R> Lags for F {
+    fn call(&self, session: &Session, lag: &Lag) {
+        self(session, lag);
+    }
+}
+
+impl Lags for Unset {
+    fn call(&self, _: &Session, _: &Lag) {}
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
 
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, Unset};
 use super::connect_error::ConnectError;
 use super::connector::{Connector, Way};
 use super::driver::drive;
@@ -23,6 +23,7 @@ use crate::client::reconnect::Reconnect;
 use crate::connection::flow::WaterMarks;
 use crate::connection::options::{Options, Timeouts};
 use crate::connection::reason::DisconnectReason;
+use crate::connection::slow::{Lag, SlowConsumer};
 use crate::error::Error;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
@@ -125,6 +126,13 @@ impl<R: Runtime, H> Client<R, H> {
         self
     }
 
+    /// Sets what is done with messages that do not fit into that; refused by default, or waited
+    /// with.
+    pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
+        self.connector.options.slow_consumer = policy;
+        self
+    }
+
     /// Sets whom a secure address trusts, and what this side shows; the defaults are those of
     /// [`TlsClient::new`], which is then made by the first connect: it may read the roots of the
     /// platform from files, and blocks for it. To be used with an address of TLS: it does not make another one
@@ -165,9 +173,12 @@ impl<R: Runtime, H> Client<R, H> {
     }
 }
 
-impl<R: Runtime, G, C, M, D, E, T> Client<R, Callbacks<G, C, M, D, E, T>> {
+/// A client whose handler is made of closures.
+type WithClosures<R, C, M, D, E, T, L> = Client<R, Callbacks<Unset, C, M, D, E, T, Unset, L>>;
+
+impl<R: Runtime, C, M, D, E, T, L> WithClosures<R, C, M, D, E, T, L> {
     /// Called when the session is open; see [`Handler::on_connected`].
-    pub fn on_connected<F, A>(self, f: F) -> Client<R, Callbacks<G, F, M, D, E, T>>
+    pub fn on_connected<F, A>(self, f: F) -> WithClosures<R, F, M, D, E, T, L>
     where
         F: Fn(&Session) -> A + Send + Sync + 'static,
     {
@@ -175,7 +186,7 @@ impl<R: Runtime, G, C, M, D, E, T> Client<R, Callbacks<G, C, M, D, E, T>> {
     }
 
     /// Called for each message; see [`Handler::on_message`].
-    pub fn on_message<F, A>(self, f: F) -> Client<R, Callbacks<G, C, F, D, E, T>>
+    pub fn on_message<F, A>(self, f: F) -> WithClosures<R, C, F, D, E, T, L>
     where
         F: Fn(&Session, Message<'_>) -> A + Send + Sync + 'static,
     {
@@ -183,7 +194,7 @@ impl<R: Runtime, G, C, M, D, E, T> Client<R, Callbacks<G, C, M, D, E, T>> {
     }
 
     /// Called when the session is over; see [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, F, E, T>>
+    pub fn on_disconnected<F, A>(self, f: F) -> WithClosures<R, C, M, F, E, T, L>
     where
         F: Fn(&Session, &DisconnectReason) -> A + Send + Sync + 'static,
     {
@@ -191,7 +202,7 @@ impl<R: Runtime, G, C, M, D, E, T> Client<R, Callbacks<G, C, M, D, E, T>> {
     }
 
     /// Called when something fails; see [`Handler::on_error`].
-    pub fn on_error<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, D, F, T>>
+    pub fn on_error<F, A>(self, f: F) -> WithClosures<R, C, M, D, F, T, L>
     where
         F: Fn(Option<&Session>, &Error) -> A + Send + Sync + 'static,
     {
@@ -199,11 +210,19 @@ impl<R: Runtime, G, C, M, D, E, T> Client<R, Callbacks<G, C, M, D, E, T>> {
     }
 
     /// Called when another connect is to come, or none; see [`Handler::on_reconnecting`].
-    pub fn on_reconnecting<F, A>(self, f: F) -> Client<R, Callbacks<G, C, M, D, E, F>>
+    pub fn on_reconnecting<F, A>(self, f: F) -> WithClosures<R, C, M, D, E, F, L>
     where
         F: Fn(&Retry) -> A + Send + Sync + 'static,
     {
         self.map_handler(|callbacks| callbacks.on_reconnecting(f))
+    }
+
+    /// Called when messages for a slow server begin to be dropped; see [`Handler::on_lag`].
+    pub fn on_lag<F, A>(self, f: F) -> WithClosures<R, C, M, D, E, T, F>
+    where
+        F: Fn(&Session, &Lag) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_lag(f))
     }
 }
 

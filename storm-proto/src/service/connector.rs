@@ -4,9 +4,9 @@
 use core::time::Duration;
 use std::boxed::Box;
 use std::string::String;
-use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ use super::opening::{open_client, open_tunnel};
 use super::options::SocketOptions;
 use super::race::before;
 use super::runtime::{Ends, Runtime};
-use super::session::{Identity, Session};
+use super::session::{Identity, Lagging, Session, lagging};
 use super::stage::Stage;
 use super::wire::Wire;
 use crate::Instant;
@@ -152,7 +152,8 @@ impl<R: Runtime> Connector<R> {
         let first = proxy.as_ref().map_or(uri.target(), Proxy::target);
         let connected = dial::connect(&self.runtime, first, &self.socket).await;
         let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
-        let (session, mut receiver, handshake) = self.session(request, ends, deadline, number);
+        let (session, mut receiver, handshake) =
+            self.session(request, ends, deadline, number, lagging(&handler));
         let guard = Guard { session: session.clone(), permit: None };
         let mut wire = Wire::new(Stage::Plain(transport), R::now, self.options.marks.limit());
         if let Some(proxy) = proxy {
@@ -213,6 +214,7 @@ impl<R: Runtime> Connector<R> {
         ends: Ends,
         deadline: Instant,
         number: u64,
+        handler: Weak<dyn Lagging>,
     ) -> (Session, Receiver, Option<(ClientHandshake, Bytes)>) {
         let mut options = self.options.clone();
         options.timeouts.handshake = deadline - R::now();
@@ -232,7 +234,8 @@ impl<R: Runtime> Connector<R> {
             ),
         };
         let link = Link::new(sender, role, options, R::now());
-        let identity = Identity { connection: number, ends, clock: R::now, registry: None };
+        let identity =
+            Identity { connection: number, ends, clock: R::now, handler, registry: None };
         let session = Session::new(link, identity);
         (session, receiver, handshake)
     }

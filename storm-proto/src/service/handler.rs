@@ -7,6 +7,7 @@ use super::groups::GroupChange;
 use super::reconnecting::Retry;
 use super::session::Session;
 use crate::connection::reason::DisconnectReason;
+use crate::connection::slow::Lag;
 use crate::error::Error;
 use crate::message::Message;
 use crate::websocket::handshake::{Accept, Decision, Request};
@@ -90,6 +91,18 @@ pub trait Handler: Send + Sync + 'static {
     /// but the panic hook.
     fn on_group(&self, change: &GroupChange) {
         let _ = change;
+    }
+
+    /// Messages for a peer that reads too slowly begin to be dropped, as
+    /// [`SlowConsumer`](crate::SlowConsumer) says. Told once for each burst, which ends when what
+    /// is queued has fallen to half of its limit; `lag` has all that was dropped since the last
+    /// notice. A message that a newer one has superseded counts, but begins no burst.
+    ///
+    /// Not `async`, and better short: it is told by the thread whose send began the burst, before
+    /// that returns. It may send, and close the session; a burst that it begins itself is told
+    /// after it has returned. A panic in it is contained, and told to nobody but the panic hook.
+    fn on_lag(&self, session: &Session, lag: &Lag) {
+        let _ = (session, lag);
     }
 }
 

@@ -120,6 +120,10 @@ async fn open<T: Transport, H: Handler>(
         match answer.accepted {
             Some(accept) => {
                 agreed(receiver, session, answer.deflate);
+                if let Some(limits) = accept.limits {
+                    receiver.set_limits(limits);
+                }
+                session.set(accept.overrides);
                 guard.open(accept.subprotocol, accept.attached);
                 return Some(());
             }

@@ -19,7 +19,7 @@ use super::options::{ListenOptions, SocketOptions};
 use super::race::before;
 use super::registry::{Listening, Permit, Registry};
 use super::runtime::{Address, Ends, Listener, Runtime};
-use super::session::{Identity, Session};
+use super::session::{Identity, Session, lagging};
 use super::stage::Stage;
 use super::wire::Wire;
 use crate::connection::flow::WaterMarks;
@@ -28,6 +28,7 @@ use crate::connection::options::{Options, Timeouts};
 use crate::connection::reason::DisconnectReason;
 use crate::connection::receiver::Receiver;
 use crate::connection::sender::Sender;
+use crate::connection::slow::{Lag, SlowConsumer};
 use crate::error::{Error, TransportError};
 use crate::extensions::Extensions;
 use crate::framing::{Framer, Raw};
@@ -150,6 +151,13 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
+    /// Sets what is done with messages that do not fit into that; refused by default, or waited
+    /// with.
+    pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
+        self.options.slow_consumer = policy;
+        self
+    }
+
     /// Sets the most connections at once, counted from accept; unlimited, but 1,024 where each
     /// costs threads. More are closed as soon as they are accepted.
     pub fn max_connections(mut self, connections: usize) -> Self {
@@ -244,11 +252,11 @@ impl<R: Runtime, H> Server<R, H> {
 }
 
 /// A server whose handler is made of closures.
-type WithClosures<R, G, C, M, D, E, P> = Server<R, Callbacks<G, C, M, D, E, Unset, P>>;
+type WithClosures<R, G, C, M, D, E, P, L> = Server<R, Callbacks<G, C, M, D, E, Unset, P, L>>;
 
-impl<R: Runtime, G, C, M, D, E, P> WithClosures<R, G, C, M, D, E, P> {
+impl<R: Runtime, G, C, M, D, E, P, L> WithClosures<R, G, C, M, D, E, P, L> {
     /// Decides on each request; see [`Handler::on_connecting`].
-    pub fn on_connecting<F, A>(self, f: F) -> WithClosures<R, F, C, M, D, E, P>
+    pub fn on_connecting<F, A>(self, f: F) -> WithClosures<R, F, C, M, D, E, P, L>
     where
         F: Fn(&Request) -> A + Send + Sync + 'static,
         A: Into<Decision>,
@@ -257,7 +265,7 @@ impl<R: Runtime, G, C, M, D, E, P> WithClosures<R, G, C, M, D, E, P> {
     }
 
     /// Called for each new session; see [`Handler::on_connected`].
-    pub fn on_connected<F, A>(self, f: F) -> WithClosures<R, G, F, M, D, E, P>
+    pub fn on_connected<F, A>(self, f: F) -> WithClosures<R, G, F, M, D, E, P, L>
     where
         F: Fn(&Session) -> A + Send + Sync + 'static,
     {
@@ -265,7 +273,7 @@ impl<R: Runtime, G, C, M, D, E, P> WithClosures<R, G, C, M, D, E, P> {
     }
 
     /// Called for each message; see [`Handler::on_message`].
-    pub fn on_message<F, A>(self, f: F) -> WithClosures<R, G, C, F, D, E, P>
+    pub fn on_message<F, A>(self, f: F) -> WithClosures<R, G, C, F, D, E, P, L>
     where
         F: Fn(&Session, Message<'_>) -> A + Send + Sync + 'static,
     {
@@ -273,7 +281,7 @@ impl<R: Runtime, G, C, M, D, E, P> WithClosures<R, G, C, M, D, E, P> {
     }
 
     /// Called when a session is over; see [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, A>(self, f: F) -> WithClosures<R, G, C, M, F, E, P>
+    pub fn on_disconnected<F, A>(self, f: F) -> WithClosures<R, G, C, M, F, E, P, L>
     where
         F: Fn(&Session, &DisconnectReason) -> A + Send + Sync + 'static,
     {
@@ -281,7 +289,7 @@ impl<R: Runtime, G, C, M, D, E, P> WithClosures<R, G, C, M, D, E, P> {
     }
 
     /// Called when something fails; see [`Handler::on_error`].
-    pub fn on_error<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, F, P>
+    pub fn on_error<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, F, P, L>
     where
         F: Fn(Option<&Session>, &Error) -> A + Send + Sync + 'static,
     {
@@ -289,11 +297,19 @@ impl<R: Runtime, G, C, M, D, E, P> WithClosures<R, G, C, M, D, E, P> {
     }
 
     /// Called when a session joins a group or leaves one; see [`Handler::on_group`].
-    pub fn on_group<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, E, F>
+    pub fn on_group<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, E, F, L>
     where
         F: Fn(&GroupChange) -> A + Send + Sync + 'static,
     {
         self.map_handler(|callbacks| callbacks.on_group(f))
+    }
+
+    /// Called when messages for a slow peer begin to be dropped; see [`Handler::on_lag`].
+    pub fn on_lag<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, E, P, F>
+    where
+        F: Fn(&Session, &Lag) -> A + Send + Sync + 'static,
+    {
+        self.map_handler(|callbacks| callbacks.on_lag(f))
     }
 }
 
@@ -555,6 +571,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             connection: permit.connection(),
             ends,
             clock: R::now,
+            handler: lagging(&self.handler),
             registry: Some(self.registry.clone()),
         };
         let session = Session::new(link, identity);

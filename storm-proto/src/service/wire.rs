@@ -323,6 +323,7 @@ impl<T: Transport> Wire<T> {
     fn look(&mut self, shared: &Shared, wrote: Option<usize>) -> Look {
         let mut inner = shared.look();
         self.count(shared, &mut inner);
+        self.limit = inner.link.sender.limit();
         if T::BLOCKS && !shared.is_reading() {
             inner.link.pause(true);
         }

@@ -95,6 +95,12 @@ enum Step<'i> {
 }
 
 impl Reader {
+    /// Sets what one message may cost; to be called between two messages.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.small_limit = limits.frame.min(limits.message);
+    }
+
     pub(crate) fn new(role: Role, limits: Limits) -> Reader {
         Reader {
             role,

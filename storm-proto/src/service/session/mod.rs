@@ -1,5 +1,6 @@
 //! The application's handle on a connection.
 
+mod lag;
 mod shared;
 mod waits;
 
@@ -9,6 +10,7 @@ use core::future::Future;
 use core::time::Duration;
 use std::sync::Arc;
 
+pub(crate) use self::lag::{Lagging, lagging};
 pub(crate) use self::shared::{Identity, Inner, Shared};
 use self::waits::Closed;
 pub use self::waits::SendWait;
@@ -18,7 +20,9 @@ use super::runtime::Address;
 use super::sync::atomic::Ordering;
 use crate::Instant;
 use crate::connection::link::Link;
+use crate::connection::options::Overrides;
 use crate::connection::reason::{Cause, DisconnectReason};
+use crate::connection::slow::Key;
 use crate::error::{CloseError, SendError};
 use crate::message::Message;
 #[cfg(feature = "tls")]
@@ -64,6 +68,11 @@ pub struct Metrics {
     pub messages_sent: u64,
     /// Messages handed to the handler.
     pub messages_received: u64,
+    /// Messages that the policy for slow consumers dropped, superseded ones included; those that
+    /// were accepted before also count as sent.
+    pub messages_dropped: u64,
+    /// Their payloads, in bytes.
+    pub bytes_dropped: u64,
     /// Time since the session opened; stands still once it is closed.
     pub uptime: Duration,
 }
@@ -129,12 +138,15 @@ impl Session {
         let identity = &self.shared.identity;
         let inner = self.shared.lock();
         let until = inner.ended().map_or_else(identity.clock, |(at, _)| *at);
+        let dropped = inner.link.sender.dropped();
         let opened = Instant::from_nanos(self.shared.opened.load(Ordering::Relaxed));
         Metrics {
             bytes_sent: inner.bytes_sent,
             bytes_received: self.shared.bytes_received.load(Ordering::Relaxed),
             messages_sent: inner.messages_sent,
             messages_received: self.shared.messages_received.load(Ordering::Relaxed),
+            messages_dropped: dropped.messages,
+            bytes_dropped: dropped.bytes,
             uptime: until - opened,
         }
     }
@@ -145,7 +157,8 @@ impl Session {
         self.shared.queued.load(Ordering::Relaxed)
     }
 
-    /// True from a refused send until the outbox has fallen to its low mark.
+    /// True from a refused send, or the first of a burst of dropped messages, until the outbox
+    /// has fallen to its low mark.
     #[must_use]
     pub fn is_backpressured(&self) -> bool {
         self.shared.lock().link.sender.is_backpressured()
@@ -164,7 +177,9 @@ impl Session {
     /// in [`DisconnectReason::undelivered`].
     ///
     /// # Errors
-    /// [`SendError::Full`] if the message does not fit into the outbox,
+    /// [`SendError::Full`] if the message does not fit into the outbox, or
+    /// [`SendError::Dropped`] by some policies for that
+    /// ([`SlowConsumer`](crate::SlowConsumer));
     /// [`SendError::Closed`] after a close, [`SendError::Framing`] if the framing of a TCP
     /// session cannot carry it. Nothing of it is queued then.
     #[inline]
@@ -173,7 +188,20 @@ impl Session {
         if self.shared.is_undisturbed() && batch::push(self.shared.owner(), message) {
             return Ok(());
         }
-        self.shared.with_outbox(|link| link.sender.send(message))
+        self.shared.with_outbox(self, |link| link.sender.send(message))
+    }
+
+    /// Queues a message; with [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest) it takes
+    /// the place of the one with the same key that waits, if one does. With other policies the key means nothing.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub fn send_latest<'a>(
+        &self,
+        key: impl Into<Key>,
+        message: impl Into<Message<'a>>,
+    ) -> Result<(), SendError> {
+        self.shared.with_outbox(self, |link| link.sender.send_latest(key, message))
     }
 
     /// Queues a message that was encoded once for many sessions; never waits.
@@ -181,11 +209,24 @@ impl Session {
     /// # Errors
     /// As [`Session::send`].
     pub fn send_prepared(&self, prepared: &Prepared) -> Result<(), SendError> {
-        self.shared.with_outbox(|link| link.sender.send_prepared(prepared))
+        self.shared.with_outbox(self, |link| link.sender.send_prepared(prepared))
+    }
+
+    /// As [`Session::send_latest`], with a message that was encoded before.
+    ///
+    /// # Errors
+    /// As [`Session::send`].
+    pub fn send_latest_prepared(
+        &self,
+        key: impl Into<Key>,
+        prepared: &Prepared,
+    ) -> Result<(), SendError> {
+        self.shared.with_outbox(self, |link| link.sender.send_latest_prepared(key, prepared))
     }
 
     /// Queues a message, waiting for room if there is none. The wait ends at the latest
-    /// when the stall deadline ends the session.
+    /// when the stall deadline ends the session. Where the policy is another than
+    /// [`SlowConsumer::Wait`](crate::SlowConsumer::Wait), this never waits.
     ///
     /// # Cancel safety
     /// Dropping the future before it is ready leaves nothing queued.
@@ -204,6 +245,11 @@ impl Session {
     /// As [`Session::send_wait`].
     pub fn send_blocking<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
         park::block_on(self.send_wait(message), self.shared.identity.clock)
+    }
+
+    /// Sets what differs for this session, from now on; see [`Overrides`].
+    pub fn set(&self, overrides: Overrides) {
+        self.shared.set(&overrides);
     }
 
     /// Closes in order: what is queued, a Close frame with 1000, the peer's answer, the end

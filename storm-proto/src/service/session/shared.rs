@@ -3,12 +3,15 @@
 use core::task::Waker;
 use std::boxed::Box;
 use std::string::String;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::vec::Vec;
 
+use super::Session;
+use super::lag::{self, Lagging};
 use super::waits::Waiting;
 use crate::Instant;
 use crate::connection::link::Link;
+use crate::connection::options::Overrides;
 use crate::connection::outbox::Outbox;
 use crate::connection::reason::{Cause, DisconnectReason};
 use crate::error::{Error, SendError};
@@ -55,6 +58,8 @@ pub(crate) struct Identity {
     pub(crate) connection: u64,
     pub(crate) ends: Ends,
     pub(crate) clock: fn() -> Instant,
+    /// The handler, which may hold the session.
+    pub(crate) handler: Weak<dyn Lagging>,
     /// Of the server that accepted it; the table there lets go of the session at its end.
     pub(crate) registry: Option<Arc<Registry>>,
 }
@@ -173,8 +178,10 @@ impl Shared {
         inner
     }
 
+    /// Queues a message on `session`, whose shared half this is.
     pub(super) fn with_outbox(
         &self,
+        session: &Session,
         queue: impl FnOnce(&mut Link) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         let mut inner = self.lock_in_order();
@@ -183,15 +190,53 @@ impl Shared {
             self.contended.store(true, Ordering::Relaxed);
         }
         let before = inner.link.sender.queued();
-        queue(&mut inner.link)?;
+        if let Err(error) = queue(&mut inner.link) {
+            self.refused(session, inner);
+            return Err(error);
+        }
         let after = inner.link.sender.queued();
         if batch::is_in_handler_of(self.owner()) {
-            inner.link.sender.answered(after - before);
+            inner.link.sender.answered(after.saturating_sub(before));
         }
         inner.messages_sent += 1;
+        let lag = inner.link.sender.take_lag();
         self.queued.store(after, Ordering::Relaxed);
         self.wake(inner);
+        if let Some(lag) = lag {
+            lag::tell(session, lag);
+        }
         Ok(())
+    }
+
+    /// A send was refused: that may have dropped its message, or ended the session.
+    #[cold]
+    fn refused(&self, session: &Session, mut inner: MutexGuard<'_, Inner>) {
+        let lag = inner.link.sender.take_lag();
+        inner.link.settle();
+        if inner.link.is_finished() && !inner.is_over() {
+            self.changed(inner);
+        } else {
+            drop(inner);
+        }
+        if let Some(lag) = lag {
+            lag::tell(session, lag);
+        }
+    }
+
+    /// Sets what differs for this session; see [`Session::set`].
+    pub(super) fn set(&self, overrides: &Overrides) {
+        let now = (self.identity.clock)();
+        let mut inner = self.lock_in_order();
+        inner.link.set(overrides, now);
+        // Those who wait for room may have it, or are not to wait any more.
+        let waiting = inner.take_waiting();
+        self.changed(inner);
+        waiting.wake();
+    }
+
+    /// Who is told that this session lags, for as long as it is there.
+    pub(super) fn handler(&self) -> Option<Arc<dyn Lagging>> {
+        self.identity.handler.upgrade()
     }
 
     /// Something other than a message changed: let everybody look.

@@ -117,6 +117,7 @@ impl<T: Transport> Wire<T> {
         shared.set_reading(true);
         inner.link.pause(false);
         self.count(shared, &mut inner);
+        self.limit = inner.link.sender.limit();
         let over = inner.is_over();
         if inner.link.is_finished() && !over {
             shared.changed(inner);

@@ -7,7 +7,9 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::token;
+use crate::connection::options::Overrides;
 use crate::extensions::Extensions;
+use crate::websocket::Limits;
 use crate::websocket::deflate::Deflate;
 
 /// A header that cannot be sent.
@@ -156,6 +158,8 @@ pub struct Accept {
     pub(crate) subprotocol: Option<String>,
     pub(crate) attached: Extensions,
     pub(crate) deflate: Option<Deflate>,
+    pub(crate) overrides: Overrides,
+    pub(crate) limits: Option<Limits>,
     headers: HeaderList,
 }
 
@@ -177,6 +181,19 @@ impl Accept {
     #[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
     pub fn deflate(mut self, settings: Deflate) -> Accept {
         self.deflate = Some(settings);
+        self
+    }
+
+    /// Sets what differs for this connection.
+    pub fn overrides(mut self, overrides: Overrides) -> Accept {
+        self.overrides = overrides;
+        self
+    }
+
+    /// Sets how much one message of this peer may cost, in place of what is set for all
+    /// connections. It cannot be changed while the connection is open.
+    pub fn limits(mut self, limits: Limits) -> Accept {
+        self.limits = Some(limits);
         self
     }
 
