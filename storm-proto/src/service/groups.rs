@@ -186,9 +186,10 @@ mod tests {
     use core::sync::atomic::{AtomicBool, Ordering};
     use std::collections::BTreeSet;
     use std::string::{String, ToString};
-    use std::sync::Mutex;
+    use std::sync::{Mutex, Weak};
     use std::{format, thread, vec};
 
+    use super::super::callbacks::Callbacks;
     use super::super::handler::Handler;
     use super::super::hub::Hub;
     use super::super::registry::Registry;
@@ -209,8 +210,11 @@ mod tests {
         let ends = Ends { peer: address, local: SocketAddr::from(([127, 0, 0, 1], 81)).into() };
         let (connection, clock) = (1, || Instant::from_secs(1));
         let registry_of = Some(registry.clone());
-        let session =
-            Session::new(link, Identity { connection, ends, clock, registry: registry_of });
+        let handler = Weak::<Callbacks>::new();
+        let session = Session::new(
+            link,
+            Identity { connection, ends, clock, handler, registry: registry_of },
+        );
         session.shared().open(registry.next_id(), None, Extensions::new());
         registry.opened(&session);
         session

@@ -225,3 +225,337 @@ impl Sender {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::connection::assembly::LARGE;
+    use crate::connection::outbox::Outbox;
+    use crate::framing::{Delimiter, FramingError, LengthPrefix};
+    use crate::websocket::frame::close_code::CloseCode;
+    use crate::websocket::prepared::Prepared;
+    use crate::{Message, Random};
+    use SlowConsumer::{Disconnect, Drop, DropOldest, KeepLatest, Wait};
+
+    fn server(policy: SlowConsumer, limit: usize) -> Sender {
+        let mut sender = Sender::websocket_server(WaterMarks::new(limit));
+        sender.set_slow_consumer(policy);
+        sender
+    }
+
+    /// A sender whose writer has taken one message of eight bytes and is stuck with it.
+    fn stuck(policy: SlowConsumer, limit: usize) -> (Sender, Outbox) {
+        let (mut sender, mut wire) = (server(policy, limit), Outbox::new());
+        sender.send(b"on wire.").unwrap();
+        sender.take(&mut wire);
+        assert_eq!((sender.queued(), wire.len()), (10, 10));
+        (sender, wire)
+    }
+
+    fn bytes(wire: &Outbox) -> Vec<u8> {
+        wire.chunks().collect::<Vec<_>>().concat()
+    }
+
+    /// Writes all, portion by portion.
+    fn drain(sender: &mut Sender, wire: &mut Outbox) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            all.extend(bytes(wire));
+            wire.advance(wire.len());
+            sender.wrote(0);
+            sender.take(wire);
+            if wire.is_empty() {
+                assert_eq!((sender.queued(), sender.has_output()), (0, false));
+                return all;
+            }
+        }
+    }
+
+    /// The payloads of frames with two bytes of header and no mask.
+    fn texts(mut frames: &[u8]) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let [_, len, rest @ ..] = frames {
+            let (payload, rest) = rest.split_at((*len).into());
+            texts.push(String::from_utf8_lossy(payload).into());
+            frames = rest;
+        }
+        texts
+    }
+
+    fn lag(messages: u64, bytes: u64) -> Lag {
+        let mut lag = Lag::default();
+        (lag.messages, lag.bytes) = (messages, bytes);
+        lag
+    }
+
+    #[test]
+    fn the_default_has_no_state_of_its_own() {
+        let mut sender = server(Wait, 100);
+        assert!(sender.slow.is_none());
+        assert_eq!((sender.slow_consumer(), sender.dropped()), (Wait, lag(0, 0)));
+        assert_eq!(sender.take_lag(), None);
+    }
+
+    #[test]
+    fn drop_says_so_and_queues_nothing() {
+        let (mut sender, mut wire) = stuck(Drop, 30);
+        sender.send(b"kept").unwrap();
+        assert_eq!(sender.send(&[0; 15]), Err(SendError::Dropped));
+        assert_eq!(sender.send_prepared(&Prepared::new(&[0; 16])), Err(SendError::Dropped));
+        assert_eq!(sender.queued(), 16);
+        assert!(sender.is_backpressured());
+        assert_eq!((sender.take_lag(), sender.dropped()), (Some(lag(2, 31)), lag(2, 31)));
+        sender.send(b"small").unwrap();
+        assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "kept", "small"]);
+        assert!(!sender.is_backpressured());
+    }
+
+    #[test]
+    fn the_oldest_give_way_and_what_is_on_its_way_does_not() {
+        let (mut sender, mut wire) = stuck(DropOldest, 30);
+        for word in ["one", "two", "three", "four", "five", "six"] {
+            sender.send(word).unwrap();
+            assert!(sender.queued() <= 30);
+        }
+        assert_eq!((sender.dropped(), sender.take_lag()), (lag(3, 11), Some(lag(3, 11))));
+        assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "four", "five", "six"]);
+    }
+
+    #[test]
+    fn a_message_larger_than_all_room_is_dropped_itself_and_no_other_for_it() {
+        let (mut sender, mut wire) = stuck(DropOldest, 30);
+        sender.send("kept").unwrap();
+        assert_eq!(sender.send(&[0; 19]), Err(SendError::Dropped));
+        sender.send(&[b'x'; 18]).unwrap();
+        assert_eq!(sender.dropped(), lag(2, 23));
+        assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", &"x".repeat(18)]);
+        sender.send(&[0; 1000]).unwrap();
+        assert_eq!(sender.queued(), 1004, "alone it is accepted whatever its size");
+    }
+
+    #[test]
+    fn half_the_limit_can_always_be_taken_back() {
+        let mut sender = server(DropOldest, 100);
+        let mut wire = Outbox::new();
+        for _ in 0..20 {
+            sender.send(&[0; 8]).unwrap();
+        }
+        sender.take(&mut wire);
+        assert_eq!((wire.len(), sender.queued()), (50, 100), "no more than half of it");
+        sender.send(&[1; 48]).unwrap();
+        assert_eq!(sender.queued(), 100);
+        assert_eq!(sender.send(&[2; 49]), Err(SendError::Dropped));
+    }
+
+    #[test]
+    fn the_last_value_of_a_key_wins_and_keeps_its_place() {
+        let (mut sender, mut wire) = stuck(KeepLatest, 1000);
+        for (key, price) in [("A", "A 1"), ("B", "B 1"), ("A", "A 20"), ("C", "C 1"), ("B", "B 2")]
+        {
+            sender.send_latest(key, price).unwrap();
+        }
+        sender.send_latest_prepared("C", &Prepared::new("C 2")).unwrap();
+        sender.send("without a key").unwrap();
+        assert_eq!(sender.queued(), 10 + 6 + 5 + 5 + 15);
+        assert_eq!((sender.dropped(), sender.take_lag()), (lag(3, 9), None));
+        let sent = texts(&drain(&mut sender, &mut wire));
+        assert_eq!(sent, ["on wire.", "A 20", "B 2", "C 2", "without a key"]);
+    }
+
+    #[test]
+    fn a_value_that_grew_makes_others_give_way_and_not_itself() {
+        let (mut sender, mut wire) = stuck(KeepLatest, 40);
+        for (key, value) in [(1, "a1"), (2, "b1"), (3, "c1")] {
+            sender.send_latest(key, value).unwrap();
+        }
+        sender.send_latest(1, "a2 is much longer than a").unwrap();
+        assert_eq!((sender.dropped(), sender.take_lag()), (lag(2, 4), Some(lag(2, 4))));
+        let sent = texts(&drain(&mut sender, &mut wire));
+        assert_eq!(sent, ["on wire.", "a2 is much longer than a", "c1"]);
+    }
+
+    #[test]
+    fn keys_mean_nothing_to_other_policies() {
+        for policy in [Wait, Drop, DropOldest, Disconnect] {
+            let (mut sender, mut wire) = stuck(policy, 100);
+            sender.send_latest(1, "a").unwrap();
+            sender.send_latest(1, "b").unwrap();
+            assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "a", "b"]);
+        }
+    }
+
+    #[test]
+    fn the_first_that_does_not_fit_ends_it_where_that_is_the_policy() {
+        let (mut sender, _wire) = stuck(Disconnect, 30);
+        sender.send(&[0; 18]).unwrap();
+        assert!(!sender.is_overrun());
+        assert_eq!(sender.send(b""), Err(SendError::Closed));
+        assert!(sender.is_overrun() && !sender.is_open());
+        assert_eq!(sender.send(b""), Err(SendError::Closed));
+        assert_eq!((sender.dropped(), sender.abort()), (lag(0, 0), 20));
+    }
+
+    #[test]
+    fn control_frames_are_never_dropped_and_the_close_comes_last() {
+        for policy in [Drop, DropOldest, KeepLatest] {
+            let (mut sender, mut wire) = stuck(policy, 20);
+            sender.send("kept").unwrap();
+            let _ = sender.send("too much, and another one");
+            sender.pong(b"pong");
+            let _ = sender.send("late");
+            let queued = sender.queued();
+            sender.close(&CloseFrame::new(CloseCode::NORMAL, "bye").unwrap());
+            assert_eq!(sender.queued(), queued + 7);
+            assert_eq!(sender.send("x"), Err(SendError::Closed));
+            sender.take(&mut wire);
+            let sent = drain(&mut sender, &mut wire);
+            let close = b"\x88\x05\x03\xe8bye";
+            assert!(sent.ends_with(close) && sent.windows(6).any(|at| at == b"\x8a\x04pong"));
+        }
+    }
+
+    #[test]
+    fn an_end_without_a_word_still_writes_what_waits() {
+        let (mut sender, mut wire) = stuck(DropOldest, 100);
+        sender.send("one").unwrap();
+        sender.end();
+        assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "one"]);
+        let (mut sender, _wire) = stuck(DropOldest, 100);
+        sender.send("one").unwrap();
+        sender.close(&CloseFrame::new(CloseCode::NORMAL, "").unwrap());
+        assert_eq!(sender.abort(), 5 + 4);
+        assert_eq!(sender.queued(), 10, "what the writer has");
+    }
+
+    #[test]
+    fn every_encoding_sends_the_same_with_any_policy() {
+        let make: [fn() -> Sender; 4] = [
+            || Sender::websocket_server(WaterMarks::default()),
+            || Sender::websocket_client(Random::from_seed(9), WaterMarks::default()),
+            || Sender::framed(Arc::new(LengthPrefix::new()), WaterMarks::default()),
+            || Sender::framed(Arc::new(Delimiter::lines()), WaterMarks::default()),
+        ];
+        let large = Bytes::from(alloc::vec![7; LARGE]);
+        let messages = [Message::text("one"), Message::binary(b""), Message::from(&large)];
+        for make in make {
+            let sent = [Wait, Drop, DropOldest, KeepLatest, Disconnect].map(|policy| {
+                let (mut sender, mut wire) = (make(), Outbox::new());
+                sender.set_slow_consumer(policy);
+                for message in messages {
+                    sender.send(message).unwrap();
+                    sender.send_prepared(&Prepared::new(message)).unwrap();
+                }
+                let queued = sender.queued();
+                let sent = drain(&mut sender, &mut wire);
+                assert_eq!(queued, sent.len(), "it counts what it will be");
+                sent
+            });
+            assert!(sent.iter().all(|bytes| *bytes == sent[0]));
+        }
+    }
+
+    #[test]
+    fn a_message_that_the_framing_refuses_is_refused_at_once() {
+        let mut sender = Sender::framed(Arc::new(Delimiter::lines()), WaterMarks::new(100));
+        sender.set_slow_consumer(DropOldest);
+        sender.send("one").unwrap();
+        sender.send("two").unwrap();
+        let error = Err(SendError::Framing(FramingError::ContainsDelimiter));
+        assert_eq!(sender.send("a\nb"), error);
+        assert_eq!(drain(&mut sender, &mut Outbox::new()), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_broadcast_waits_by_reference() {
+        let prepared = Prepared::new(&[7; LARGE]);
+        let (mut sender, mut wire) = stuck(DropOldest, 1 << 20);
+        sender.send_prepared(&prepared).unwrap();
+        wire.advance(10);
+        sender.wrote(0);
+        sender.take(&mut wire);
+        assert!(wire.chunks().any(|chunk| chunk.as_ptr() == prepared.frame().as_ptr()));
+    }
+
+    #[test]
+    fn the_number_of_those_that_wait_is_bounded_however_small_they_are() {
+        let (mut sender, _wire) = stuck(DropOldest, usize::MAX);
+        for _ in 0..MAX_WAITING + 5 {
+            sender.send(b"").unwrap();
+        }
+        assert_eq!((sender.queued(), sender.dropped()), (10 + 2 * MAX_WAITING, lag(5, 0)));
+        sender.set_slow_consumer(Wait);
+        assert_eq!(sender.send(b""), Err(SendError::Full));
+    }
+
+    #[test]
+    fn a_policy_may_change_while_messages_wait() {
+        for next in [Wait, Drop, Disconnect] {
+            let (mut sender, mut wire) = stuck(DropOldest, 30);
+            sender.send("one").unwrap();
+            sender.set_slow_consumer(next);
+            sender.send("two").unwrap();
+            assert_eq!(sender.lend(100), 0, "what is answered comes behind what waits");
+            let refused = sender.send("more than fits");
+            let ends = next == Disconnect;
+            assert_eq!(refused.is_err() && !sender.is_open(), ends);
+            assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "one", "two"]);
+            if !ends {
+                assert_eq!(sender.lend(30), 30, "all is as if it had always been so");
+                sender.collect(&mut Vec::new());
+            }
+            let (mut sender, mut wire) = stuck(next, 30);
+            sender.send("one").unwrap();
+            sender.set_slow_consumer(DropOldest);
+            ["two", "three", "four"].map(|word| sender.send(word).unwrap());
+            let sent = texts(&drain(&mut sender, &mut wire));
+            assert_eq!(sent, ["on wire.", "one", "three", "four"], "what is encoded stays");
+        }
+    }
+
+    #[test]
+    fn a_burst_ends_at_the_low_mark() {
+        let (mut sender, mut wire) = stuck(Drop, 40);
+        sender.send(&[0; 28]).unwrap();
+        assert_eq!(sender.send(b"a"), Err(SendError::Dropped));
+        assert_eq!(sender.take_lag(), Some(lag(1, 1)));
+        wire.advance(10);
+        sender.wrote(0);
+        assert_eq!(sender.send(&[0; 20]), Err(SendError::Dropped));
+        assert_eq!(sender.take_lag(), None, "the same burst");
+        sender.take(&mut wire);
+        wire.advance(10);
+        assert!(sender.wrote(20), "the low mark");
+        assert_eq!(sender.send(&[0; 30]), Err(SendError::Dropped));
+        assert_eq!(sender.take_lag(), Some(lag(2, 50)));
+    }
+
+    #[test]
+    fn a_new_limit_holds_from_the_next_message_on() {
+        let (mut sender, mut wire) = stuck(DropOldest, 100);
+        ["one", "two", "three"].map(|word| sender.send(word).unwrap());
+        sender.set_marks(WaterMarks::new(20));
+        assert_eq!(sender.queued(), 27);
+        sender.send("four").unwrap();
+        assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "four"]);
+        let (mut sender, _wire) = stuck(Wait, 10);
+        assert_eq!(sender.send("x"), Err(SendError::Full));
+        sender.set_marks(WaterMarks::new(100));
+        assert!(sender.send("x").is_ok() && !sender.is_backpressured());
+    }
+
+    #[test]
+    fn answers_that_gave_way_hold_nothing_up() {
+        let (mut sender, mut wire) = stuck(DropOldest, 100);
+        sender.send(&[0; 80]).unwrap();
+        sender.answered(82);
+        assert!(!sender.has_room_to_answer(50));
+        sender.send(&[0; 70]).unwrap();
+        drain(&mut sender, &mut wire);
+        assert!(sender.has_room_to_answer(50), "the answer is gone");
+    }
+}
