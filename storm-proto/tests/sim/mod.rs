@@ -420,7 +420,9 @@ impl Peer {
 
     /// Makes the network take so many bytes at once from the machine.
     pub(crate) fn narrow(&self, room: usize) {
-        self.incoming.lock().unwrap().room = room;
+        let mut pipe = self.incoming.lock().unwrap();
+        pipe.room = room;
+        pipe.wake();
     }
 
     /// Ends the test's direction.

@@ -511,7 +511,7 @@ mod tests {
             let (mut sender, mut wire) = stuck(next, 30);
             sender.send("one").unwrap();
             sender.set_slow_consumer(DropOldest);
-            ["two", "three", "four"].map(|word| sender.send(word).unwrap());
+            ["two", "three", "four"].iter().for_each(|word| sender.send(*word).unwrap());
             let sent = texts(&drain(&mut sender, &mut wire));
             assert_eq!(sent, ["on wire.", "one", "three", "four"], "what is encoded stays");
         }
@@ -537,7 +537,7 @@ mod tests {
     #[test]
     fn a_new_limit_holds_from_the_next_message_on() {
         let (mut sender, mut wire) = stuck(DropOldest, 100);
-        ["one", "two", "three"].map(|word| sender.send(word).unwrap());
+        ["one", "two", "three"].iter().for_each(|word| sender.send(*word).unwrap());
         sender.set_marks(WaterMarks::new(20));
         assert_eq!(sender.queued(), 27);
         sender.send("four").unwrap();
