@@ -11,7 +11,7 @@ use storm_proto::websocket::Deflate;
 use storm_proto::websocket::handshake::Offer;
 use storm_proto::{
     Application, Connection, Heartbeat, Instant, Message, Options, Outbox, OwnedMessage, Prepared,
-    Random, SendError, Sender, WaterMarks, WebSocket,
+    Random, SendError, Sender, SlowConsumer, WaterMarks, WebSocket,
 };
 
 type Server = storm_proto::service::Server<Sim>;
@@ -366,4 +366,43 @@ fn agree(sender: &mut Sender, deflate: Deflate) -> Inflating {
     let mut receiver = storm_proto::Receiver::websocket(Role::Client, Limits::new());
     receiver.deflate(&agreed);
     Inflating { receiver, heard: Vec::new() }
+}
+
+#[test]
+fn what_is_dropped_for_a_slow_peer_is_missing_from_no_context() {
+    let policies = [SlowConsumer::Drop, SlowConsumer::DropOldest, SlowConsumer::KeepLatest];
+    for (deflate, policy) in
+        [with_context(), Deflate::new().threshold(0)].iter().flat_map(|d| policies.map(|p| (d, p)))
+    {
+        let server = server(*deflate).slow_consumer(policy).max_pending_send(400);
+        let running = start(server, |_, _| ());
+        let mut other = Other::client(*deflate);
+        let session = running.session(1).unwrap();
+        let mut accepted = 0;
+        for number in 0..600usize {
+            // Reads for a while, and then does not.
+            other.peer.narrow(if number % 100 < 20 { 150 } else { 0 });
+            let words = (0..number % 9).map(|at| format!(" {}", number * at * 7_919 % 100_003));
+            let text = format!("{number}{}", words.collect::<String>());
+            let sent = match number % 3 {
+                0 => session.send(&text).is_ok(),
+                1 => session.send_latest(number as u64 % 12, &text).is_ok(),
+                _ => running.hub().all().send(&text).queued == 1,
+            };
+            accepted += usize::from(sent);
+            let mut bytes = other.peer.take_once();
+            other.connection.receive(&mut &mut bytes[..], NOW, &mut other.heard);
+        }
+        other.peer.narrow(10_000);
+        other.turn();
+        assert!(other.connection.is_open(), "{:?}", other.connection.reason());
+        let heard = other.texts();
+        let metrics = session.metrics();
+        assert_eq!(metrics.messages_sent as usize, accepted);
+        let given_way = if policy == SlowConsumer::Drop { 0 } else { metrics.messages_dropped };
+        assert_eq!(heard.len() + given_way as usize, accepted, "{policy:?}");
+        assert!(metrics.messages_dropped > 100 && heard.len() > 50, "{policy:?}: {metrics:?}");
+        let number = |text: &String| text.split(' ').next().unwrap().parse::<usize>().unwrap();
+        assert!(policy == SlowConsumer::KeepLatest || heard.is_sorted_by_key(number));
+    }
 }
