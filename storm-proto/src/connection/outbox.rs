@@ -130,13 +130,16 @@ impl Outbox {
     /// the roomy one: what waits for a slow peer must not pin a large buffer.
     pub fn shrink(&mut self) -> Option<Spare> {
         let queue = self.queue.as_deref_mut()?;
-        if !queue.chunks.is_empty() || queue.tail.capacity() < 2 * queue.queued + 64 {
+        // The frame that is being written stays whole, so that its end is found.
+        let start = border_before(&queue.tail, queue.head_sent);
+        let kept = queue.tail.len() - start;
+        if !queue.chunks.is_empty() || queue.tail.capacity() < 2 * kept + 64 {
             return None;
         }
-        let tail = queue.tail[queue.head_sent..].to_vec();
+        let (tail, head_sent) = (queue.tail[start..].to_vec(), queue.head_sent - start);
         queue.tail.clear();
+        let exact = Queue { queued: queue.queued, tail, head_sent, ..Queue::default() };
         (queue.head_sent, queue.queued) = (0, 0);
-        let exact = Queue { queued: tail.len(), tail, ..Queue::default() };
         self.queue.replace(Box::new(exact)).map(Spare)
     }
 
@@ -373,6 +376,19 @@ fn border_behind(frames: &[u8], sent: usize) -> usize {
     border
 }
 
+/// The last border of our own frames at or before `sent`.
+fn border_before(frames: &[u8], sent: usize) -> usize {
+    let mut border = 0;
+    while let Some((header_len, payload_len)) = header::measure(&frames[border..]) {
+        let next = border.saturating_add(header_len).saturating_add(payload_len);
+        if next > sent {
+            break;
+        }
+        border = next;
+    }
+    border
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -522,6 +538,27 @@ mod tests {
         outbox.advance(10);
         assert!(outbox.take_spare().is_some_and(|small| small.capacity() < 64));
         assert!(outbox.wants_spare());
+    }
+
+    #[test]
+    fn a_control_frame_does_not_cut_what_is_left_of_a_roomy_buffer() {
+        let (a, b) = (frame(OpCode::Text, &[1; 1000]), frame(OpCode::Text, &[2; 1000]));
+        let p = frame(OpCode::Pong, b"p");
+        for sent in [0, 1, 1003, 1004, 1005, 1200, 2007] {
+            let mut outbox = Outbox::new();
+            push(&mut outbox, &[&a[..], &b].concat());
+            outbox.queue().tail.reserve_exact(10_000);
+            outbox.advance(sent);
+            assert!(outbox.shrink().is_some() && outbox.shrink().is_none());
+            assert!(outbox.queue().tail.capacity() <= 2008);
+            pong(&mut outbox, b"p");
+            let expected = match sent {
+                0 => [&p[..], &a, &b],
+                1..1005 => [&a[..], &p, &b],
+                _ => [&a[..], &b, &p],
+            };
+            assert_eq!(drain(&mut outbox), expected.concat()[sent..], "{sent} bytes were sent");
+        }
     }
 
     #[test]
