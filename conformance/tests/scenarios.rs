@@ -15,6 +15,7 @@ mod scenarios {
     pub(crate) mod rooms;
     pub(crate) mod secured;
     pub(crate) mod server;
+    pub(crate) mod slow;
     pub(crate) mod unix;
 }
 
@@ -56,6 +57,12 @@ macro_rules! websocket_scenarios {
             }
             rooms {
                 a_room_hears_who_comes_speaks_and_goes,
+            }
+            slow {
+                a_deaf_peer_is_sent_what_fits,
+                a_deaf_peer_is_sent_the_newest,
+                a_deaf_peer_is_sent_the_latest_of_each_key,
+                a_deaf_peer_is_cut_off_where_that_is_the_policy,
             }
             lasting {
                 a_client_comes_back_through_a_restart_of_its_server,

@@ -476,7 +476,7 @@ fn ten_stuck_members_of_a_thousand_cost_the_others_no_message() {
         let running = start(server.handler(watch.clone()));
         let peers: Vec<Peer> = (0..MEMBERS).map(|_| dial("/")).collect();
         // Every hundredth.
-        let stuck = |at: usize| at % (MEMBERS / STUCK) == 0;
+        let stuck = |at: usize| at.is_multiple_of(MEMBERS / STUCK);
         peers.iter().enumerate().filter(|(at, _)| stuck(*at)).for_each(|(_, peer)| peer.narrow(0));
         let all = running.hub().all();
         for number in 0..BROADCASTS {
