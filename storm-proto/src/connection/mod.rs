@@ -290,9 +290,11 @@ impl Connection {
                     return Opening::Answered { status, error };
                 };
                 deflate = terms;
-                self.link.set(&accept.overrides, now);
-                if let Some(limits) = accept.limits {
-                    self.receiver.set_limits(limits);
+                if let Some(overrides) = &accept.overrides {
+                    self.link.set(overrides, now);
+                }
+                if let Some(limits) = &accept.limits {
+                    self.receiver.set_limits(**limits);
                 }
                 Opening::Done(Opened::Server(accept))
             }),

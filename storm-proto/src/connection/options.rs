@@ -14,7 +14,7 @@ pub struct Options {
     pub websocket: WebSocket,
     /// How many bytes may wait to be written.
     pub marks: WaterMarks,
-    /// What is done with messages that do not fit into that.
+    /// What is done with messages that do not fit into that; refused, or waited with.
     pub slow_consumer: SlowConsumer,
     /// The deadlines.
     pub timeouts: Timeouts,
@@ -110,6 +110,7 @@ impl Default for Heartbeat {
 ///
 /// All of it takes effect at once: water marks and policy with the next message that is sent,
 /// deadlines from now on. Messages that wait already go on waiting, whatever the policy is now.
+/// A session of plain TCP, which is not asked for, is best given them in `on_connected`.
 ///
 /// ```
 /// # use core::time::Duration;
@@ -179,5 +180,34 @@ impl Overrides {
         options.websocket.heartbeat = heartbeat.unwrap_or(options.websocket.heartbeat);
         options.timeouts.idle = idle.unwrap_or(options.timeouts.idle);
         options.timeouts.stall = stall.unwrap_or(options.timeouts.stall);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_overridden_stays() {
+        let second = Duration::from_secs(1);
+        let mut options = Options::default();
+        Overrides::new().apply(&mut options);
+        assert_eq!(options.marks, WaterMarks::default());
+        assert_eq!(options.slow_consumer, SlowConsumer::Wait);
+        assert_eq!(options.websocket.heartbeat, Heartbeat::new());
+        assert_eq!(options.timeouts, Timeouts::new());
+        let all = Overrides::new()
+            .max_pending_send(7)
+            .slow_consumer(SlowConsumer::Drop)
+            .heartbeat(Heartbeat::off())
+            .idle_timeout(second)
+            .stall_timeout(second);
+        all.apply(&mut options);
+        assert_eq!((options.marks.limit(), options.slow_consumer), (7, SlowConsumer::Drop));
+        assert_eq!(options.websocket.heartbeat, Heartbeat::off());
+        let Timeouts { idle, stall, close, .. } = options.timeouts;
+        assert_eq!((idle, stall, close), (Some(second), second, Timeouts::new().close));
+        Overrides::new().idle_timeout(None).apply(&mut options);
+        assert_eq!((options.timeouts.idle, options.marks.limit()), (None, 7));
     }
 }

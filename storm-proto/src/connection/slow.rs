@@ -375,6 +375,11 @@ mod tests {
     }
 
     #[test]
+    fn as_many_as_may_wait_cost_no_more_beside_their_bytes_than_the_default_limit() {
+        assert!(MAX_WAITING * size_of::<Waiting>() <= crate::WaterMarks::DEFAULT_LIMIT);
+    }
+
+    #[test]
     fn keys_are_numbers_and_texts() {
         assert_eq!(Key::from("a"), Key::from(String::from("a")));
         assert_eq!(Key::from(7), Key::from(&Key::from(7)));

@@ -121,9 +121,11 @@ async fn open<T: Transport, H: Handler>(
             Some(accept) => {
                 agreed(receiver, session, answer.deflate);
                 if let Some(limits) = accept.limits {
-                    receiver.set_limits(limits);
+                    receiver.set_limits(*limits);
                 }
-                session.set(accept.overrides);
+                if let Some(overrides) = accept.overrides {
+                    session.set(*overrides);
+                }
                 guard.open(accept.subprotocol, accept.attached);
                 return Some(());
             }

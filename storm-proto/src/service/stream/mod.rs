@@ -163,7 +163,8 @@ impl<T: Carrier> MessageStream<T> {
     }
 
     /// Waits until no more than half of the outbox's limit is queued: the next message will
-    /// then be accepted, whatever its size.
+    /// then be accepted, whatever its size. Where the policy is another than
+    /// [`SlowConsumer::Wait`](crate::SlowConsumer::Wait), this waits for nothing.
     ///
     /// # Errors
     /// [`SendError::Closed`] once a close is under way, [`StreamError::Ended`] once the

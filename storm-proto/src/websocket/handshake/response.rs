@@ -1,5 +1,6 @@
 //! Answers of a server: what refuses an upgrade, what accepts one, a small page.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -158,8 +159,9 @@ pub struct Accept {
     pub(crate) subprotocol: Option<String>,
     pub(crate) attached: Extensions,
     pub(crate) deflate: Option<Deflate>,
-    pub(crate) overrides: Overrides,
-    pub(crate) limits: Option<Limits>,
+    /// Boxed, as they are rare.
+    pub(crate) overrides: Option<Box<Overrides>>,
+    pub(crate) limits: Option<Box<Limits>>,
     headers: HeaderList,
 }
 
@@ -186,14 +188,14 @@ impl Accept {
 
     /// Sets what differs for this connection.
     pub fn overrides(mut self, overrides: Overrides) -> Accept {
-        self.overrides = overrides;
+        self.overrides = Some(Box::new(overrides));
         self
     }
 
     /// Sets how much one message of this peer may cost, in place of what is set for all
     /// connections. It cannot be changed while the connection is open.
     pub fn limits(mut self, limits: Limits) -> Accept {
-        self.limits = Some(limits);
+        self.limits = Some(Box::new(limits));
         self
     }
 
