@@ -28,3 +28,12 @@ fn a_server_that_does_not_speak_the_protocol_fails_the_run() {
         assert_eq!(output.status.code(), Some(1), "{server}");
     }
 }
+
+#[test]
+fn the_isolation_of_every_policy_is_measured() {
+    let short = ["--rounds", "1", "--seconds", "0.1", "--members", "20", "--stuck", "2"];
+    let output = Command::new(env!("CARGO_BIN_EXE_isolation")).args(short).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), 6, "{table}");
+}

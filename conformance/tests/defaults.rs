@@ -54,6 +54,7 @@ fn default(option: &str) -> String {
         "Server::max_connections" => or(field(&server, "max"), "unlimited"),
         "Server::framed" => protocol(&server),
         "Server::max_pending_send" => field(&server, "limit"),
+        "Server::slow_consumer" => field(&server, "slow_consumer"),
         "Server::idle_timeout" => seconds(timeouts.idle),
         "Server::stall_timeout" => seconds(Some(timeouts.stall)),
         "Server::close_timeout" => seconds(Some(timeouts.close)),
