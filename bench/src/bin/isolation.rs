@@ -38,7 +38,7 @@ const WARM_UP: u64 = 200;
 /// Measures what stuck members cost the others, under each policy.
 #[derive(Parser)]
 struct Options {
-    /// How often each side has its turn; figures are medians.
+    /// How often each side has its turn; figures are medians, with half the range of the ratios.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
@@ -80,16 +80,18 @@ fn main() -> Result<()> {
             ratios.push(others / alone);
         }
         println!(
-            "| {policy:?} | {:.0} | {:.0} | {:.3} |",
-            median(healthy),
-            median(beside),
-            median(ratios)
+            "| {policy:?} | {:.0} | {:.0} | {:.3} +-{:.3} |",
+            median(&mut healthy),
+            median(&mut beside),
+            median(&mut ratios),
+            (ratios[ratios.len() - 1] - ratios[0]) / 2.0,
         );
     }
     Ok(())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Sorts them, too.
+fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -59,6 +59,13 @@ impl Callbacks {
     }
 }
 
+/// The same closures but for one, whose type changes: `..self` cannot say that.
+macro_rules! with {
+    ($callbacks:ident, $set:ident: $closure:ident; $($kept:ident)*) => {
+        Callbacks { $set: $closure, $($kept: $callbacks.$kept),* }
+    };
+}
+
 impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     /// Sets the closure for [`Handler::on_connecting`].
     pub fn on_connecting<F, R>(self, f: F) -> Callbacks<F, C, M, D, E, T, P, L>
@@ -66,18 +73,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
         F: Fn(&Request) -> R + Send + Sync + 'static,
         R: Into<Decision>,
     {
-        let Callbacks { connected, message, disconnected, error, reconnecting, group, lag, .. } =
-            self;
-        Callbacks {
-            connecting: f,
-            connected,
-            message,
-            disconnected,
-            error,
-            reconnecting,
-            group,
-            lag,
-        }
+        with!(self, connecting: f; connected message disconnected error reconnecting group lag)
     }
 
     /// Sets the closure for [`Handler::on_connected`].
@@ -85,19 +81,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     where
         F: Fn(&Session) -> R + Send + Sync + 'static,
     {
-        let Callbacks {
-            connecting, message, disconnected, error, reconnecting, group, lag, ..
-        } = self;
-        Callbacks {
-            connecting,
-            connected: f,
-            message,
-            disconnected,
-            error,
-            reconnecting,
-            group,
-            lag,
-        }
+        with!(self, connected: f; connecting message disconnected error reconnecting group lag)
     }
 
     /// Sets the closure for [`Handler::on_message`].
@@ -105,19 +89,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     where
         F: Fn(&Session, Message<'_>) -> R + Send + Sync + 'static,
     {
-        let Callbacks {
-            connecting, connected, disconnected, error, reconnecting, group, lag, ..
-        } = self;
-        Callbacks {
-            connecting,
-            connected,
-            message: f,
-            disconnected,
-            error,
-            reconnecting,
-            group,
-            lag,
-        }
+        with!(self, message: f; connecting connected disconnected error reconnecting group lag)
     }
 
     /// Sets the closure for [`Handler::on_disconnected`].
@@ -125,18 +97,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     where
         F: Fn(&Session, &DisconnectReason) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, error, reconnecting, group, lag, .. } =
-            self;
-        Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected: f,
-            error,
-            reconnecting,
-            group,
-            lag,
-        }
+        with!(self, disconnected: f; connecting connected message error reconnecting group lag)
     }
 
     /// Sets the closure for [`Handler::on_error`].
@@ -144,26 +105,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     where
         F: Fn(Option<&Session>, &Error) -> R + Send + Sync + 'static,
     {
-        let Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected,
-            reconnecting,
-            group,
-            lag,
-            ..
-        } = self;
-        Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected,
-            error: f,
-            reconnecting,
-            group,
-            lag,
-        }
+        with!(self, error: f; connecting connected message disconnected reconnecting group lag)
     }
 
     /// Sets the closure for [`Handler::on_reconnecting`].
@@ -171,18 +113,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     where
         F: Fn(&Retry) -> R + Send + Sync + 'static,
     {
-        let Callbacks { connecting, connected, message, disconnected, error, group, lag, .. } =
-            self;
-        Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected,
-            error,
-            reconnecting: f,
-            group,
-            lag,
-        }
+        with!(self, reconnecting: f; connecting connected message disconnected error group lag)
     }
 
     /// Sets the closure for [`Handler::on_group`].
@@ -190,26 +121,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     where
         F: Fn(&GroupChange) -> R + Send + Sync + 'static,
     {
-        let Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected,
-            error,
-            reconnecting,
-            lag,
-            ..
-        } = self;
-        Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected,
-            error,
-            reconnecting,
-            group: f,
-            lag,
-        }
+        with!(self, group: f; connecting connected message disconnected error reconnecting lag)
     }
 
     /// Sets the closure for [`Handler::on_lag`].
@@ -217,26 +129,7 @@ impl<G, C, M, D, E, T, P, L> Callbacks<G, C, M, D, E, T, P, L> {
     where
         F: Fn(&Session, &Lag) -> R + Send + Sync + 'static,
     {
-        let Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected,
-            error,
-            reconnecting,
-            group,
-            ..
-        } = self;
-        Callbacks {
-            connecting,
-            connected,
-            message,
-            disconnected,
-            error,
-            reconnecting,
-            group,
-            lag: f,
-        }
+        with!(self, lag: f; connecting connected message disconnected error reconnecting group)
     }
 }
 
