@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use storm_proto::service::{Handler, Session, State};
 use storm_proto::websocket::handshake::{Accept, Decision, Request};
-use storm_proto::{Cause, DisconnectReason, Error, Lag, Overrides, SendError, Side, SlowConsumer};
+use storm_proto::{
+    Cause, DisconnectReason, Error, Lag, Overrides, Random, SendError, Side, SlowConsumer,
+};
 
 use super::harness::{Harness, PATIENCE, until};
 use super::raw::Raw;
@@ -28,9 +30,11 @@ impl Handler for Lags {
     }
 }
 
-/// 10 kB with a number in front.
+/// 10 kB with a number in front, which no compression makes smaller.
 fn message(number: usize) -> Vec<u8> {
-    [&(number as u64).to_be_bytes()[..], &[7; 10_000]].concat()
+    let mut random = Random::from_seed(number as u64);
+    let noise = (0..2_500).flat_map(|_| random.key());
+    (number as u64).to_be_bytes().into_iter().chain(noise).collect()
 }
 
 fn number((first, payload): (u8, Vec<u8>)) -> usize {
@@ -120,9 +124,8 @@ pub(crate) fn a_deaf_peer_is_cut_off_where_that_is_the_policy<H: Harness>() {
     let mut deaf = Raw::websocket(server.address());
     until(|| hub.count() == 1);
     let session = hub.session(1).unwrap();
-    while session.send(&message(0)).is_ok() {
-        std::thread::yield_now();
-    }
+    let sent = (0..).take_while(|number| session.send(&message(*number)).is_ok()).count();
+    assert!(sent * 10_008 >= LIMIT - 10_100, "no sooner than it must");
     assert_eq!(session.send(b"more"), Err(SendError::Closed));
     let end = ended.recv_timeout(PATIENCE).unwrap();
     assert_eq!(end, (Cause::SlowConsumer, Some(Error::SlowConsumer)));
