@@ -12,9 +12,9 @@ pub use crate::message::{Kind, Message, OwnedMessage};
 pub use crate::server::admission::Rate;
 pub use crate::server::origins::{OriginError, Origins};
 pub use crate::service::{
-    Address, Audience, Callbacks, ConnectError, Delivering, Delivery, Failure, GroupChange,
-    Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, OpenError, Retry, SendWait,
-    Session, SocketOptions, State, Stopped, StreamError,
+    Address, Audience, Callbacks, ConnectError, ControlFrame, Delivering, Delivery, Failure,
+    GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, Middleware, OpenError,
+    Outcome, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError, middleware,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::batch;
 use super::handler::Handler;
+use super::middleware::Outcome;
 use super::opening;
 use super::registry::Permit;
 use super::runtime::Transport;
@@ -28,7 +29,7 @@ use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
-use crate::message::Message;
+use crate::message::{Message, OwnedMessage};
 
 /// Output is written in the middle of a batch from this size on, so that neither memory
 /// nor a peer waits for the end of a large batch.
@@ -100,7 +101,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
 
         wire.opened(session);
         let mut over = false;
-        {
+        if shared.chain().connected(session) {
             let mut call = pin!(handler.on_connected(session));
             match poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
                 Ok(()) => {}
@@ -131,6 +132,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                             let message = match event {
                                 Event::Message(message) => message,
                                 event => {
+                                    shared.chain().event(session, &event);
                                     wire.event(shared, event);
                                     continue;
                                 }
@@ -149,6 +151,18 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                                 continue;
                             }
                             wire.count_message(shared);
+                            if !shared.chain().is_empty() {
+                                match shared.chain().inbound(session, message) {
+                                    Outcome::Pass => {}
+                                    Outcome::Drop => continue,
+                                    Outcome::Replace(by) => {
+                                        let wire = &mut wire;
+                                        Box::pin(replaced(wire, &*handler, session, by, size))
+                                            .await?;
+                                        continue;
+                                    }
+                                }
+                            }
                             let mut call = pin!(handler.on_message(session, message));
                             poll_fn(|cx| wire.poll_call_uncaught(cx, shared, call.as_mut()))
                                 .await?;
@@ -181,6 +195,27 @@ fn inflated_beyond(size: usize, message: Message<'_>) -> Option<usize> {
     (message.len() > size).then_some(message.len())
 }
 
+/// Hands over what middleware put in the place of a message; asks for room as for an inflated
+/// one. A future of its own, boxed: other sessions do not carry the message around.
+async fn replaced<T: Transport, H: Handler>(
+    wire: &mut Wire<Stage<T>>,
+    handler: &H,
+    session: &Session,
+    message: OwnedMessage,
+    size: usize,
+) -> Result<(), Cut> {
+    let shared = session.shared();
+    let len = message.len();
+    if len > size && !poll_fn(|cx| wire.poll_room(cx, shared, len)).await {
+        return Err(Cut::Over);
+    }
+    if shared.is_closing() {
+        return Ok(());
+    }
+    let mut call = pin!(handler.on_message(session, message.as_message()));
+    poll_fn(|cx| wire.poll_call_uncaught(cx, shared, call.as_mut())).await
+}
+
 /// What a call that was cut short means; a panic closes the session in order.
 fn is_over<T: Transport>(session: &Session, wire: &Wire<T>, cut: Cut) -> bool {
     match cut {
@@ -204,10 +239,16 @@ async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler:
     if let Some(permit) = &guard.permit {
         permit.registry().remove(session);
     }
+    let chain = session.shared().chain();
     if let Some(error) = &reason.error {
+        chain.failed(Some(session), error);
         contained(handler.on_error(Some(session), error)).await;
     }
-    contained(handler.on_disconnected(session, &reason)).await;
+    let refused_by = session.shared().refused_by();
+    chain.disconnected(session, &reason, refused_by.unwrap_or(usize::MAX));
+    if refused_by.is_none() {
+        contained(handler.on_disconnected(session, &reason)).await;
+    }
 }
 
 /// The end of a connection that never became a session: at most an error to tell.
@@ -215,6 +256,7 @@ async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard,
     let reason = guard.session.shared().end(wire.outbox());
     drop(wire);
     if let Some(error) = &reason.error {
+        guard.session.shared().chain().failed(None, error);
         contained(handler.on_error(None, error)).await;
     }
 }

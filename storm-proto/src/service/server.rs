@@ -15,6 +15,7 @@ use super::driver::{Driver, Guard, drive};
 use super::groups::GroupChange;
 use super::handler::Handler;
 use super::hub::Hub;
+use super::middleware::{Chain, Middleware};
 use super::options::{ListenOptions, SocketOptions};
 use super::race::before;
 use super::registry::{Listening, Permit, Registry};
@@ -57,6 +58,7 @@ pub struct Server<R, H = Callbacks> {
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
     registry: Arc<Registry>,
+    chain: Chain,
     handler: H,
 }
 
@@ -82,6 +84,7 @@ impl<R: Runtime + Default> Server<R> {
             #[cfg(feature = "tls")]
             tls: None,
             registry: Arc::new(Registry::new()),
+            chain: Chain::default(),
             handler: Callbacks::new(),
         }
     }
@@ -222,6 +225,12 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
+    /// Has sessions and messages go through `middleware` as well, behind what was added before.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.chain.push(middleware);
+        self
+    }
+
     /// Serves with `handler`, in place of any closures.
     pub fn handler<N: Handler>(self, handler: N) -> Server<R, N> {
         self.map_handler(|_| handler)
@@ -238,6 +247,7 @@ impl<R: Runtime, H> Server<R, H> {
             #[cfg(feature = "tls")]
             tls: self.tls,
             registry: self.registry,
+            chain: self.chain,
             handler: map(self.handler),
         }
     }
@@ -323,6 +333,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             options: Arc::new(self.options),
             #[cfg(feature = "tls")]
             tls: self.tls,
+            chain: self.chain,
             handler,
             listener,
             _listening: registry.listen(),
@@ -491,6 +502,7 @@ struct Accepting<R: Runtime, H> {
     options: Arc<Options>,
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
+    chain: Chain,
     handler: Arc<H>,
     listener: R::Listener,
     /// Dropped after the listener: a stop that has returned has freed the address.
@@ -526,7 +538,9 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
                 Err(error) => {
                     let error = TransportError::from(error);
                     let pause = backoff.failed(error.kind());
-                    self.handler.on_error(None, &Error::Transport(error)).await;
+                    let error = Error::Transport(error);
+                    self.chain.failed(None, &error);
+                    self.handler.on_error(None, &error).await;
                     if !pause.is_zero() {
                         before(&self.runtime, R::now() + pause, self.registry.stopped()).await;
                     }
@@ -556,6 +570,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             ends,
             clock: R::now,
             registry: Some(self.registry.clone()),
+            chain: self.chain.clone(),
         };
         let session = Session::new(link, identity);
         self.registry.opening(session.clone());

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::deflate::{Deflater, Once};
 use super::frame::header;
 use crate::connection::sender::data_opcode;
+#[cfg(feature = "std")]
+use crate::message::OwnedMessage;
 use crate::message::{Kind, Message};
 
 /// A message encoded as a server's WebSocket frame, to be queued on any number of
@@ -59,6 +61,13 @@ impl Prepared {
     /// The message, as it was before.
     pub(crate) fn message<'a>(&self, payload: &'a Bytes) -> Message<'a> {
         let message = Message::backed(self.kind, payload);
+        if self.plain { message.uncompressed() } else { message }
+    }
+
+    /// What goes in the place of the message on one session.
+    #[cfg(feature = "std")]
+    pub(crate) fn instead<'a>(&self, replaced: &'a OwnedMessage) -> Message<'a> {
+        let message = replaced.as_message();
         if self.plain { message.uncompressed() } else { message }
     }
 

@@ -13,6 +13,7 @@ pub(crate) use self::shared::{Identity, Inner, Shared};
 use self::waits::Closed;
 pub use self::waits::SendWait;
 use super::batch;
+use super::middleware::{Outcome, instead};
 use super::park;
 use super::runtime::Address;
 use super::sync::atomic::Ordering;
@@ -62,7 +63,7 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// Messages accepted by a send.
     pub messages_sent: u64,
-    /// Messages handed to the handler.
+    /// Messages that arrived, also those that [`Middleware`](super::Middleware) dropped.
     pub messages_received: u64,
     /// Time since the session opened; stands still once it is closed.
     pub uptime: Duration,
@@ -170,6 +171,25 @@ impl Session {
     #[inline]
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
         let message = message.into();
+        if !self.shared.chain().is_empty() {
+            return self.send_through(message);
+        }
+        self.send_unseen(message)
+    }
+
+    /// Queues what the middleware makes of a message.
+    #[inline(never)]
+    fn send_through(&self, message: Message<'_>) -> Result<(), SendError> {
+        match self.shared.chain().outbound(self, message)? {
+            Outcome::Pass => self.send_unseen(message),
+            Outcome::Replace(by) => self.send_unseen(instead(&by, message)),
+            Outcome::Drop => Ok(()),
+        }
+    }
+
+    /// Queues a message as it is.
+    #[inline]
+    pub(crate) fn send_unseen(&self, message: Message<'_>) -> Result<(), SendError> {
         if self.shared.is_undisturbed() && batch::push(self.shared.owner(), message) {
             return Ok(());
         }
@@ -181,6 +201,24 @@ impl Session {
     /// # Errors
     /// As [`Session::send`].
     pub fn send_prepared(&self, prepared: &Prepared) -> Result<(), SendError> {
+        match self.outbound(prepared)? {
+            Outcome::Pass => self.send_prepared_unseen(prepared),
+            Outcome::Replace(by) => self.send_unseen(prepared.instead(&by)),
+            Outcome::Drop => Ok(()),
+        }
+    }
+
+    /// What the middleware makes of a message that was encoded for many.
+    pub(crate) fn outbound(&self, prepared: &Prepared) -> Result<Outcome, SendError> {
+        let chain = self.shared.chain();
+        if chain.is_empty() {
+            return Ok(Outcome::Pass);
+        }
+        chain.outbound(self, prepared.message(&prepared.shared_payload()))
+    }
+
+    /// Queues a message that was encoded for many, as it is.
+    pub(crate) fn send_prepared_unseen(&self, prepared: &Prepared) -> Result<(), SendError> {
         self.shared.with_outbox(|link| link.sender.send_prepared(prepared))
     }
 
@@ -193,7 +231,7 @@ impl Session {
     /// # Errors
     /// As [`Session::send`]; [`SendError::Full`] only if 1,024 calls wait already.
     pub fn send_wait<'s, 'a>(&'s self, message: impl Into<Message<'a>>) -> SendWait<'s, 'a> {
-        SendWait { session: self, message: message.into(), ticket: None }
+        SendWait { session: self, message: message.into(), outcome: None, ticket: None }
     }
 
     /// As [`Session::send_wait`], for plain threads: blocks until there is room.
@@ -259,6 +297,7 @@ impl Session {
     pub fn remove<T: Any + Send + Sync>(&self) -> Option<T> {
         self.shared.lock().rare.as_mut()?.data.remove()
     }
+
     pub(crate) fn new(link: Link, identity: Identity) -> Session {
         Session { shared: Arc::new(Shared::new(link, identity)) }
     }

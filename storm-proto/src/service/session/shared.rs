@@ -11,9 +11,10 @@ use crate::Instant;
 use crate::connection::link::Link;
 use crate::connection::outbox::Outbox;
 use crate::connection::reason::{Cause, DisconnectReason};
-use crate::error::{Error, SendError};
+use crate::error::{Error, LocalError, SendError};
 use crate::extensions::Extensions;
 use crate::service::batch::{self, Collected};
+use crate::service::middleware::Chain;
 use crate::service::pool;
 use crate::service::registry::Registry;
 use crate::service::runtime::Ends;
@@ -57,6 +58,7 @@ pub(crate) struct Identity {
     pub(crate) clock: fn() -> Instant,
     /// Of the server that accepted it; the table there lets go of the session at its end.
     pub(crate) registry: Option<Arc<Registry>>,
+    pub(crate) chain: Chain,
 }
 
 pub(crate) struct Inner {
@@ -85,6 +87,8 @@ pub(super) struct Rare {
     pub(super) handled: bool,
     /// What the application attached.
     pub(super) data: Extensions,
+    /// Middleware refused the session: so many of it were told of its beginning.
+    pub(super) refused: Option<usize>,
 }
 
 impl Shared {
@@ -147,6 +151,12 @@ impl Shared {
         let mut inner = self.lock_in_order();
         inner.link.fail(cause, error, now);
         self.changed(inner);
+    }
+
+    /// Code of the application panicked: closes the session in order.
+    pub(crate) fn panicked(&self) {
+        let error = Error::Local(LocalError::HandlerPanicked);
+        self.fail(Cause::HandlerFailed, error, (self.identity.clock)());
     }
 
     /// Names this session as the owner of a batch, and of a handler's call.
@@ -289,6 +299,22 @@ impl Shared {
     /// Of the server that accepted it.
     pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
         self.identity.registry.as_ref()
+    }
+
+    /// The middleware that it goes through.
+    #[inline]
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.identity.chain
+    }
+
+    /// Middleware refused the session; so many of it were told of its beginning.
+    pub(crate) fn refused(&self, told: usize) {
+        self.lock().rare().refused = Some(told);
+    }
+
+    /// How much of the middleware was told of the beginning of a session that it refused.
+    pub(crate) fn refused_by(&self) -> Option<usize> {
+        self.lock().rare.as_ref()?.refused
     }
 
     /// The number of the connection, counted from accept.

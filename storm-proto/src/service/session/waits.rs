@@ -12,6 +12,7 @@ use super::shared::Shared;
 use crate::connection::reason::DisconnectReason;
 use crate::error::SendError;
 use crate::message::Message;
+use crate::service::middleware::{Outcome, instead};
 
 /// How many calls of [`Session::send_wait`] may wait for one session at once. Each holds a
 /// message of its own, so the number bounds memory where the outbox no longer does.
@@ -36,6 +37,8 @@ impl Waiting {
 pub struct SendWait<'s, 'a> {
     pub(super) session: &'s Session,
     pub(super) message: Message<'a>,
+    /// What the middleware made of it, which sees it once.
+    pub(super) outcome: Option<Outcome>,
     pub(super) ticket: Option<u64>,
 }
 
@@ -43,8 +46,17 @@ impl Future for SendWait<'_, '_> {
     type Output = Result<(), SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        this.session.poll_send(cx, &mut this.ticket, |session| session.send(this.message))
+        let SendWait { session, message, outcome, ticket } = &mut *self;
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => outcome.insert(session.shared.chain().outbound(session, *message)?),
+        };
+        let message = match outcome {
+            Outcome::Pass => *message,
+            Outcome::Replace(by) => instead(by, *message),
+            Outcome::Drop => return Poll::Ready(Ok(())),
+        };
+        session.poll_send(cx, ticket, |session| session.send_unseen(message))
     }
 }
 
