@@ -25,6 +25,8 @@ pub enum Error {
     Transport(TransportError),
     /// A deadline passed.
     Timer(Timer),
+    /// The peer sent more than a rate limit of the application allows.
+    RateLimited,
     /// TLS failed; its kind says whose fault that is.
     #[cfg(feature = "tls")]
     Tls(crate::tls::TlsError),
@@ -39,6 +41,7 @@ impl Error {
             Error::Local(_) => Some(CloseCode::INTERNAL_ERROR),
             Error::Peer(error) => Some(error.close_code()),
             Error::Transport(_) => None,
+            Error::RateLimited => Some(CloseCode::POLICY_VIOLATION),
             Error::Timer(Timer::Idle) => Some(CloseCode::NORMAL),
             Error::Timer(_) => None,
             #[cfg(feature = "tls")]
@@ -54,6 +57,7 @@ impl fmt::Display for Error {
             Error::Peer(error) => write!(f, "the peer broke the protocol: {error}"),
             Error::Transport(error) => error.fmt(f),
             Error::Timer(timer) => write!(f, "the {timer} deadline passed"),
+            Error::RateLimited => f.write_str("the peer sends more than the rate limit allows"),
             #[cfg(feature = "tls")]
             Error::Tls(error) => error.fmt(f),
         }
@@ -66,7 +70,7 @@ impl core::error::Error for Error {}
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// A handler panicked; the session is closed with 1011, others go on.
+    /// A handler or a middleware panicked; the session is closed with 1011, others go on.
     HandlerPanicked,
     /// What `on_connecting` decided could not be sent; the client got a 500.
     Answer(AcceptError),

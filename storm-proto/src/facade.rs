@@ -9,12 +9,13 @@ pub use crate::connection::reason::{Cause, DisconnectReason, Side};
 pub use crate::error::{Error, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::message::{Kind, Message, OwnedMessage};
-pub use crate::server::admission::Rate;
 pub use crate::server::origins::{OriginError, Origins};
+pub use crate::server::rate::Rate;
 pub use crate::service::{
     Address, Audience, Callbacks, ConnectError, ControlFrame, Delivering, Delivery, Failure,
     GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, Middleware, OpenError,
-    Outcome, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError, middleware,
+    Outcome, RateLimit, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,
+    middleware,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

@@ -45,7 +45,9 @@ pub enum Cause {
     IdleTimeout,
     /// The peer did not read for too long.
     StallTimeout,
-    /// A handler panicked.
+    /// The peer sent more than a rate limit allows.
+    RateLimited,
+    /// A handler or a middleware panicked.
     HandlerFailed,
 }
 

@@ -123,9 +123,10 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                             // message is taken out, so that none is carried across the wait.
                             let (queued, size) =
                                 (shared.queued(), bytes.len() + receiver.assembled());
-                            if (queued >= FLUSH || queued + batch::ROOM + size > wire.limit())
-                                && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await
-                            {
+                            let is_full = queued >= FLUSH
+                                || queued + batch::ROOM + size > wire.limit()
+                                || shared.is_paused();
+                            if is_full && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
                                 return Err(Cut::Over);
                             }
                             let Some(event) = receiver.next(&mut bytes) else { return Ok(()) };

@@ -33,9 +33,10 @@ use crate::error::{Error, TransportError};
 use crate::extensions::Extensions;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
-use crate::server::admission::{Admission, Rate};
+use crate::server::admission::Admission;
 use crate::server::backoff::AcceptBackoff;
 use crate::server::origins::Origins;
+use crate::server::rate::Rate;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsServer, TlsStage};
 use crate::websocket::handshake::{Decision, Request};

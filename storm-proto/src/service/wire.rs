@@ -26,7 +26,6 @@ use crate::Instant;
 use crate::connection::link::{Link, Step};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::{Event, Receiver};
-use crate::timer::Timer;
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 
@@ -82,7 +81,7 @@ pub(crate) enum Cut {
 /// What the link said when it was looked at.
 struct Look {
     step: Step,
-    deadline: Option<(Instant, Timer)>,
+    deadline: Option<Instant>,
 }
 
 impl<T: Transport> Wire<T> {
@@ -121,6 +120,13 @@ impl<T: Transport> Wire<T> {
         loop {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(None);
+            }
+            self.pause(shared, shared.is_paused());
+            if self.paused {
+                if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+                    return Poll::Pending;
+                }
+                continue;
             }
             if let Some(mut kept) = self.kept.take() {
                 let len = kept.room().len();
@@ -177,7 +183,8 @@ impl<T: Transport> Wire<T> {
         self.poll_quiet(cx, shared).map(|()| Err(Cut::Over))
     }
 
-    /// Writes, and waits until there is room for answers of `len` more bytes: an application
+    /// Writes, and waits until reading is not paused, and there is room for answers of `len`
+    /// more bytes: an application
     /// that answers each message with one like it, and sends nothing else, is never refused.
     /// False once the connection is over.
     pub(crate) fn poll_room(
@@ -193,7 +200,7 @@ impl<T: Transport> Wire<T> {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(false);
             }
-            if shared.lock_in_order().has_room_to_answer(len) {
+            if !shared.is_paused() && shared.lock_in_order().has_room_to_answer(len) {
                 self.pause(shared, false);
                 return Poll::Ready(true);
             }
@@ -329,13 +336,16 @@ impl<T: Transport> Wire<T> {
         if let Some(n) = wrote {
             inner.wrote(n, &self.outbox, self.now);
         }
+        let paused_until = shared.paused_until(&mut inner, self.now);
         let waiting = inner.is_relieved().then(|| inner.take_waiting());
         // What may be on its way already must not be overtaken.
         if !self.transport.is_committed() {
             inner.link.sender.take(&mut self.outbox);
         }
         shared.publish(&inner);
-        let look = Look { step: inner.link.step(), deadline: inner.link.poll_timeout() };
+        let timeout = inner.link.poll_timeout().map(|(at, _)| at);
+        let deadline = timeout.into_iter().chain(paused_until).min();
+        let look = Look { step: inner.link.step(), deadline };
         // A handler that blocks could hold its batch back for as long.
         if !T::BLOCKS {
             shared.begin_batch(&mut inner);
@@ -409,8 +419,8 @@ impl<T: Transport> Wire<T> {
     }
 
     /// Ready if a deadline has passed. The clock decides: a runtime may delay its timers.
-    fn poll_due(&mut self, cx: &mut Context<'_>, deadline: Option<(Instant, Timer)>) -> Poll<()> {
-        let Some((at, _)) = deadline else { return Poll::Pending };
+    fn poll_due(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(at) = deadline else { return Poll::Pending };
         if self.now >= at {
             return Poll::Ready(());
         }

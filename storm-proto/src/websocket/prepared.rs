@@ -7,9 +7,7 @@ use bytes::Bytes;
 use super::deflate::{Deflater, Once};
 use super::frame::header;
 use crate::connection::sender::data_opcode;
-#[cfg(feature = "std")]
-use crate::message::OwnedMessage;
-use crate::message::{Kind, Message};
+use crate::message::{Kind, Message, OwnedMessage};
 
 /// A message encoded as a server's WebSocket frame, to be queued on any number of
 /// sessions without encoding it again. Cloning it counts a reference.
@@ -65,7 +63,6 @@ impl Prepared {
     }
 
     /// What goes in the place of the message on one session.
-    #[cfg(feature = "std")]
     pub(crate) fn instead<'a>(&self, replaced: &'a OwnedMessage) -> Message<'a> {
         let message = replaced.as_message();
         if self.plain { message.uncompressed() } else { message }

@@ -244,6 +244,22 @@ impl Session {
         park::block_on(self.send_wait(message), self.shared.identity.clock)
     }
 
+    /// Stops reading for this long: what arrives waits with the network, and the peer notices.
+    /// A message that is being handled is the last one for now, though more may have been read
+    /// already. A pause that is under way is made longer, never shorter; a close ends it.
+    ///
+    /// Writing goes on, and so do pings and deadlines, but those that the peer's silence would
+    /// miss: neither the heartbeat nor the idle deadline punish a peer that is not read. Nor is
+    /// its end noticed meanwhile, unless a write fails.
+    pub fn pause_reading(&self, time: Duration) {
+        let until = (self.shared.identity.clock)() + time;
+        let mut inner = self.shared.lock_in_order();
+        let paused_until = &mut inner.rare().paused_until;
+        *paused_until = until.max(*paused_until);
+        self.shared.paused.store(true, Ordering::Relaxed);
+        self.shared.changed(inner);
+    }
+
     /// Closes in order: what is queued, a Close frame with 1000, the peer's answer, the end
     /// of the stream; at most as long as the close timeout. Does not wait for that, so it can
     /// be called from a handler. Later calls do nothing: the first reason wins.

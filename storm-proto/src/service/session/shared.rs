@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) closing: AtomicBool,
     /// Others have queued behind the batch of the driver's turn.
     pub(super) contended: AtomicBool,
+    /// Reading is paused, or was and nobody has looked since.
+    pub(super) paused: AtomicBool,
     /// The driver waits for bytes, or will soon; false while a handler blocks its thread.
     pub(super) reading: AtomicBool,
     pub(super) bytes_received: AtomicU64,
@@ -87,6 +89,8 @@ pub(super) struct Rare {
     pub(super) handled: bool,
     /// What the application attached.
     pub(super) data: Extensions,
+    /// When reading goes on.
+    pub(super) paused_until: Instant,
     /// Middleware refused the session: so many of it were told of its beginning.
     pub(super) refused: Option<usize>,
 }
@@ -108,6 +112,7 @@ impl Shared {
             queued: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             contended: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             reading: AtomicBool::new(true),
             bytes_received: AtomicU64::new(0),
             messages_received: AtomicU64::new(0),
@@ -150,6 +155,14 @@ impl Shared {
     pub(crate) fn fail(&self, cause: Cause, error: Error, now: Instant) {
         let mut inner = self.lock_in_order();
         inner.link.fail(cause, error, now);
+        self.changed(inner);
+    }
+
+    /// The peer sent more than a rate limit allows.
+    pub(crate) fn rate_limited(&self) {
+        let now = (self.identity.clock)();
+        let mut inner = self.lock_in_order();
+        inner.link.rate_limited(now);
         self.changed(inner);
     }
 
@@ -273,6 +286,27 @@ impl Shared {
 
     pub(crate) fn is_reading(&self) -> bool {
         self.reading.load(Ordering::Relaxed)
+    }
+
+    /// Reading is paused, as far as can be seen without the lock.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// When reading goes on, if it is paused. A session that closes reads on: its peer has a
+    /// last word, and whoever waits for the end of the pause is to be woken.
+    pub(crate) fn paused_until(&self, inner: &mut Inner, now: Instant) -> Option<Instant> {
+        if !self.is_paused() {
+            return None;
+        }
+        let until = inner.rare().paused_until;
+        if inner.link.is_open() && now < until {
+            return Some(until);
+        }
+        self.paused.store(false, Ordering::Relaxed);
+        inner.relieved = true;
+        None
     }
 
     pub(crate) fn is_closing(&self) -> bool {
