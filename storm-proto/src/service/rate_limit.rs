@@ -225,3 +225,69 @@ impl fmt::Debug for RateLimit {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::connection::link::Link;
+    use crate::connection::reason::{Cause, Side};
+    use crate::connection::sender::Sender;
+    use crate::service::middleware::Chain;
+    use crate::service::runtime::Ends;
+    use crate::service::session::Identity;
+    use crate::websocket::Role;
+    use crate::{Instant, WaterMarks};
+
+    /// A session that nobody drives.
+    fn session_from(ip: u32) -> Session {
+        let sender = Sender::websocket_server(WaterMarks::default());
+        let link = Link::new(sender, Some(Role::Server), Arc::default(), Instant::ZERO);
+        let peer = SocketAddr::from((ip.to_be_bytes(), 5000)).into();
+        let local = SocketAddr::from(([127, 0, 0, 1], 80)).into();
+        let (ends, clock) = (Ends { peer, local }, || Instant::from_secs(1));
+        let chain = Chain::default();
+        Session::new(link, Identity { connection: 1, ends, clock, registry: None, chain })
+    }
+
+    /// Comes, sends so many messages, and leaves; returns how many pass.
+    fn come_and_go(limit: &RateLimit, session: &Session, messages: usize) -> usize {
+        limit.on_connect(session);
+        let sent = (0..messages).map(|_| limit.inbound(session, Message::text("x")));
+        let passed = sent.filter(|outcome| *outcome == Outcome::Pass).count();
+        let reason = DisconnectReason::new(Side::Remote, Cause::Closed);
+        limit.on_disconnect(session, &reason);
+        passed
+    }
+
+    fn counts(limit: &RateLimit) -> (usize, usize) {
+        let counts = limit.parts.iter().map(|part| part.lock().unwrap().counts());
+        counts.fold((0, 0), |(known, resting), (k, r)| (known + k, resting + r))
+    }
+
+    #[test]
+    fn addresses_beyond_number_take_bounded_memory_and_do_not_wash_the_worst_away() {
+        let limit = RateLimit::new().per_ip().drop_excess();
+        let worst = session_from(7);
+        assert_eq!(come_and_go(&limit, &worst, 200), 100);
+        for ip in 0..100_000 {
+            assert_eq!(come_and_go(&limit, &session_from(0x0B00_0000 + ip), 1), 1);
+        }
+        let (known, resting) = counts(&limit);
+        assert!(known == resting && resting <= RESTING && resting > RESTING * 9 / 10);
+        assert_eq!(come_and_go(&limit, &worst, 1), 0);
+    }
+
+    #[test]
+    fn a_session_that_is_over_leaves_nothing_behind() {
+        let limit = RateLimit::new().drop_excess();
+        let session = session_from(7);
+        assert_eq!(come_and_go(&limit, &session, 200), 100);
+        assert_eq!(counts(&limit), (0, 0));
+        assert_eq!(come_and_go(&limit, &session, 200), 100, "another one at the same place");
+        let unknown = limit.inbound(&session, Message::text("x"));
+        assert_eq!(unknown, Outcome::Pass, "one that never came is not limited");
+    }
+}
