@@ -29,7 +29,7 @@ use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
-use crate::message::{Message, OwnedMessage};
+use crate::message::Message;
 
 /// Output is written in the middle of a batch from this size on, so that neither memory
 /// nor a peer waits for the end of a large batch.
@@ -118,6 +118,8 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             loop {
                 let handled = {
                     let mut batch = pin!(async {
+                        // What middleware put in the place of the last message, if it did.
+                        let mut replaced = None;
                         loop {
                             // Room for an answer as large as all that is here: asked before the
                             // message is taken out, so that none is carried across the wait.
@@ -152,18 +154,24 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                                 continue;
                             }
                             wire.count_message(shared);
-                            if !shared.chain().is_empty() {
+                            let message = if shared.chain().is_empty() {
+                                message
+                            } else {
                                 match shared.chain().inbound(session, message) {
-                                    Outcome::Pass => {}
+                                    Outcome::Pass => message,
                                     Outcome::Drop => continue,
                                     Outcome::Replace(by) => {
-                                        let wire = &mut wire;
-                                        Box::pin(replaced(wire, &*handler, session, by, size))
-                                            .await?;
-                                        continue;
+                                        let by = replaced.insert(Box::new(by));
+                                        let len = by.len();
+                                        if len > size
+                                            && !poll_fn(|cx| wire.poll_room(cx, shared, len)).await
+                                        {
+                                            return Err(Cut::Over);
+                                        }
+                                        by.as_message()
                                     }
                                 }
-                            }
+                            };
                             let mut call = pin!(handler.on_message(session, message));
                             poll_fn(|cx| wire.poll_call_uncaught(cx, shared, call.as_mut()))
                                 .await?;
@@ -194,27 +202,6 @@ pub(crate) fn drive<T: Transport, H: Handler>(
 #[inline]
 fn inflated_beyond(size: usize, message: Message<'_>) -> Option<usize> {
     (message.len() > size).then_some(message.len())
-}
-
-/// Hands over what middleware put in the place of a message; asks for room as for an inflated
-/// one. A future of its own, boxed: other sessions do not carry the message around.
-async fn replaced<T: Transport, H: Handler>(
-    wire: &mut Wire<Stage<T>>,
-    handler: &H,
-    session: &Session,
-    message: OwnedMessage,
-    size: usize,
-) -> Result<(), Cut> {
-    let shared = session.shared();
-    let len = message.len();
-    if len > size && !poll_fn(|cx| wire.poll_room(cx, shared, len)).await {
-        return Err(Cut::Over);
-    }
-    if shared.is_closing() {
-        return Ok(());
-    }
-    let mut call = pin!(handler.on_message(session, message.as_message()));
-    poll_fn(|cx| wire.poll_call_uncaught(cx, shared, call.as_mut())).await
 }
 
 /// What a call that was cut short means; a panic closes the session in order.

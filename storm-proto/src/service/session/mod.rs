@@ -171,14 +171,14 @@ impl Session {
     #[inline]
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
         let message = message.into();
-        if !self.shared.chain().is_empty() {
-            return self.send_through(message);
+        // Where there is middleware this is not what the batch is called.
+        if self.shared.is_undisturbed() && batch::push(self.shared.owner(), message) {
+            return Ok(());
         }
-        self.send_unseen(message)
+        self.send_through(message)
     }
 
     /// Queues what the middleware makes of a message.
-    #[inline(never)]
     fn send_through(&self, message: Message<'_>) -> Result<(), SendError> {
         match self.shared.chain().outbound(self, message)? {
             Outcome::Pass => self.send_unseen(message),
@@ -188,9 +188,8 @@ impl Session {
     }
 
     /// Queues a message as it is.
-    #[inline]
     pub(crate) fn send_unseen(&self, message: Message<'_>) -> Result<(), SendError> {
-        if self.shared.is_undisturbed() && batch::push(self.shared.owner(), message) {
+        if self.shared.is_undisturbed() && batch::push(self.shared.batch(), message) {
             return Ok(());
         }
         self.shared.with_outbox(|link| link.sender.send(message))

@@ -178,6 +178,12 @@ impl Shared {
         core::ptr::from_ref(self).addr()
     }
 
+    /// Names the batch of this session: with middleware otherwise, so that no send finds it
+    /// without asking that first, and no other send has to ask.
+    pub(super) fn batch(&self) -> usize {
+        self.owner() + usize::from(!self.chain().is_empty())
+    }
+
     /// Nobody has queued behind the batch, and nothing ended it.
     #[inline]
     pub(super) fn is_undisturbed(&self) -> bool {
@@ -187,7 +193,7 @@ impl Shared {
     /// The lock, after the batch of this thread's turn has joined the outbox: what is queued
     /// now comes behind it.
     pub(crate) fn lock_in_order(&self) -> MutexGuard<'_, Inner> {
-        let collected = batch::close(self.owner());
+        let collected = batch::close(self.batch());
         let mut inner = self.lock();
         if let Some(collected) = collected {
             inner.collect(collected);
@@ -269,7 +275,7 @@ impl Shared {
     pub(crate) fn begin_batch(&self, inner: &mut Inner) {
         if inner.link.is_open() && batch::is_free() {
             let room = inner.link.sender.lend(batch::ROOM);
-            batch::open(self.owner(), room);
+            batch::open(self.batch(), room);
         }
     }
 
