@@ -388,7 +388,7 @@ fn an_abort_and_a_stop_do_not_wait_for_the_end_of_a_pause() {
     let (one, other) = (upgraded(), upgraded());
     say(&one, "pause 3600000");
     say(&other, "pause 3600000");
-    (one.take(), other.take());
+    assert_eq!((one.take().len(), other.take().len()), (15, 15));
     running.session(1).unwrap().abort();
     Sim::run();
     assert!(one.is_reset());

@@ -10,8 +10,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 pub(crate) use self::shared::{Identity, Inner, Shared};
-use self::waits::Closed;
 pub use self::waits::SendWait;
+use self::waits::{Closed, Went};
 use super::batch;
 use super::middleware::{Outcome, instead};
 use super::park;
@@ -180,6 +180,9 @@ impl Session {
 
     /// Queues what the middleware makes of a message.
     fn send_through(&self, message: Message<'_>) -> Result<(), SendError> {
+        if self.shared.chain().is_empty() {
+            return self.queue(message);
+        }
         match self.shared.chain().outbound(self, message)? {
             Outcome::Pass => self.send_unseen(message),
             Outcome::Replace(by) => self.send_unseen(instead(&by, message)),
@@ -192,6 +195,10 @@ impl Session {
         if self.shared.is_undisturbed() && batch::push(self.shared.batch(), message) {
             return Ok(());
         }
+        self.queue(message)
+    }
+
+    fn queue(&self, message: Message<'_>) -> Result<(), SendError> {
         self.shared.with_outbox(|link| link.sender.send(message))
     }
 
@@ -230,7 +237,7 @@ impl Session {
     /// # Errors
     /// As [`Session::send`]; [`SendError::Full`] only if 1,024 calls wait already.
     pub fn send_wait<'s, 'a>(&'s self, message: impl Into<Message<'a>>) -> SendWait<'s, 'a> {
-        SendWait { session: self, message: message.into(), outcome: None, ticket: None }
+        SendWait { session: self, message: message.into(), went: Went::Nowhere, ticket: None }
     }
 
     /// As [`Session::send_wait`], for plain threads: blocks until there is room.

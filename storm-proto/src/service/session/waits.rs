@@ -4,6 +4,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
+use std::boxed::Box;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -11,7 +12,7 @@ use super::Session;
 use super::shared::Shared;
 use crate::connection::reason::DisconnectReason;
 use crate::error::SendError;
-use crate::message::Message;
+use crate::message::{Message, OwnedMessage};
 use crate::service::middleware::{Outcome, instead};
 
 /// How many calls of [`Session::send_wait`] may wait for one session at once. Each holds a
@@ -32,13 +33,20 @@ impl Waiting {
     }
 }
 
+/// How a message has come through the middleware, which sees it once.
+pub(super) enum Went {
+    Nowhere,
+    Through,
+    /// Boxed, since hardly ever and in the future of many a handler.
+    Replaced(Box<OwnedMessage>),
+}
+
 /// The future of [`Session::send_wait`].
 #[must_use = "futures do nothing unless polled"]
 pub struct SendWait<'s, 'a> {
     pub(super) session: &'s Session,
     pub(super) message: Message<'a>,
-    /// What the middleware made of it, which sees it once.
-    pub(super) outcome: Option<Outcome>,
+    pub(super) went: Went,
     pub(super) ticket: Option<u64>,
 }
 
@@ -46,15 +54,17 @@ impl Future for SendWait<'_, '_> {
     type Output = Result<(), SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let SendWait { session, message, outcome, ticket } = &mut *self;
-        let outcome = match outcome {
-            Some(outcome) => outcome,
-            None => outcome.insert(session.shared.chain().outbound(session, *message)?),
-        };
-        let message = match outcome {
-            Outcome::Pass => *message,
-            Outcome::Replace(by) => instead(by, *message),
-            Outcome::Drop => return Poll::Ready(Ok(())),
+        let SendWait { session, message, went, ticket } = &mut *self;
+        if let Went::Nowhere = went {
+            *went = match session.shared.chain().outbound(session, *message)? {
+                Outcome::Pass => Went::Through,
+                Outcome::Replace(by) => Went::Replaced(Box::new(by)),
+                Outcome::Drop => return Poll::Ready(Ok(())),
+            };
+        }
+        let message = match went {
+            Went::Replaced(by) => instead(by, *message),
+            _ => *message,
         };
         session.poll_send(cx, ticket, |session| session.send_unseen(message))
     }
