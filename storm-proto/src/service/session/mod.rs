@@ -179,6 +179,7 @@ impl Session {
     }
 
     /// Queues what the middleware makes of a message.
+    #[inline(never)]
     fn send_through(&self, message: Message<'_>) -> Result<(), SendError> {
         if self.shared.chain().is_empty() {
             return self.queue(message);
