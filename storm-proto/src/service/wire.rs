@@ -33,7 +33,7 @@ use crate::tls::TlsError;
 const CHUNKS: usize = 16;
 
 /// Reads in a row before others get their turn.
-const READS: u32 = 32;
+const READS: u8 = 32;
 
 /// The least that is read at once, however little the outbox may hold.
 const MIN_READ: usize = 1 << 10;
@@ -49,15 +49,15 @@ pub(crate) struct Wire<T> {
     limit: usize,
     /// The time at the start of this turn.
     now: Instant,
-    /// Received since the link was told.
-    bytes: usize,
-    messages: u64,
+    /// Received since the link was told: within one turn, so it is little.
+    bytes: u32,
+    messages: u32,
     end_of_stream: bool,
     /// The link knows that this side does not read.
     paused: bool,
     /// This is the reading half, on a thread of its own.
     half: bool,
-    reads: u32,
+    reads: u8,
     /// The last read was as large as a small scratch: more comes at once.
     bulk: bool,
     /// Bytes that were read and not looked at: the next input.
@@ -362,10 +362,10 @@ impl<T: Transport> Wire<T> {
         let (bytes, messages) =
             (core::mem::take(&mut self.bytes), core::mem::take(&mut self.messages));
         if bytes > 0 {
-            inner.link.received(bytes);
+            inner.link.received(bytes as usize);
         }
         if bytes > 0 || messages > 0 {
-            shared.count_received(bytes, messages);
+            shared.count_received(bytes as usize, messages.into());
         }
         if messages > 0 {
             inner.link.message(self.now);
@@ -456,7 +456,7 @@ impl<T: Transport> Wire<T> {
     ) -> Option<Input> {
         match read {
             Ok(input) if input.len > 0 => {
-                self.bytes += input.len;
+                self.bytes = self.bytes.saturating_add(input.len as u32);
                 self.reads += 1;
                 return Some(input);
             }
