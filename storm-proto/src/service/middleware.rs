@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::session::Session;
+use super::sync::thread_local;
 use super::wire::{catch, catch_in};
 use crate::connection::reason::DisconnectReason;
 use crate::connection::receiver::Event;
@@ -169,7 +170,7 @@ where
     }
 }
 
-std::thread_local! {
+thread_local! {
     /// This thread is in an `outbound`.
     static SENDING: Cell<bool> = const { Cell::new(false) };
 }
