@@ -9,6 +9,7 @@ mod scenarios {
     pub(crate) mod compressed;
     pub(crate) mod harness;
     pub(crate) mod lasting;
+    pub(crate) mod limits;
     pub(crate) mod load;
     pub(crate) mod ports;
     pub(crate) mod raw;
@@ -63,6 +64,16 @@ macro_rules! websocket_scenarios {
                 a_deaf_peer_is_sent_the_newest,
                 a_deaf_peer_is_sent_the_latest_of_each_key,
                 a_deaf_peer_is_cut_off_where_that_is_the_policy,
+            }
+            limits {
+                a_chain_changes_what_goes_both_ways,
+                lines_go_through_a_chain_as_messages_do,
+                a_flood_of_messages_ends_with_1008,
+                a_flood_of_pings_ends_with_1008,
+                a_throttled_peer_loses_nothing,
+                a_close_ends_a_pause_and_a_paused_session_writes,
+                a_pause_holds_up_what_was_read_and_an_abort_ends_it,
+                a_peer_that_is_not_read_is_not_given_up,
             }
             lasting {
                 a_client_comes_back_through_a_restart_of_its_server,

@@ -28,6 +28,8 @@ pub enum Error {
     /// The peer read more slowly than this side sent, and
     /// [`SlowConsumer::Disconnect`](crate::SlowConsumer::Disconnect) ends such connections.
     SlowConsumer,
+    /// The peer sent more than a rate limit of the application allows.
+    RateLimited,
     /// TLS failed; its kind says whose fault that is.
     #[cfg(feature = "tls")]
     Tls(crate::tls::TlsError),
@@ -42,6 +44,7 @@ impl Error {
             Error::Local(_) => Some(CloseCode::INTERNAL_ERROR),
             Error::Peer(error) => Some(error.close_code()),
             Error::Transport(_) => None,
+            Error::RateLimited => Some(CloseCode::POLICY_VIOLATION),
             Error::Timer(Timer::Idle) => Some(CloseCode::NORMAL),
             // It would not be read.
             Error::Timer(_) | Error::SlowConsumer => None,
@@ -59,6 +62,7 @@ impl fmt::Display for Error {
             Error::Transport(error) => error.fmt(f),
             Error::Timer(timer) => write!(f, "the {timer} deadline passed"),
             Error::SlowConsumer => f.write_str("the peer reads too slowly"),
+            Error::RateLimited => f.write_str("the peer sends more than the rate limit allows"),
             #[cfg(feature = "tls")]
             Error::Tls(error) => error.fmt(f),
         }
@@ -71,7 +75,7 @@ impl core::error::Error for Error {}
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// A handler panicked; the session is closed with 1011, others go on.
+    /// A handler or a middleware panicked; the session is closed with 1011, others go on.
     HandlerPanicked,
     /// What `on_connecting` decided could not be sent; the client got a 500.
     Answer(AcceptError),

@@ -10,12 +10,13 @@ pub use crate::connection::slow::{Key, Lag, SlowConsumer};
 pub use crate::error::{Error, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::message::{Kind, Message, OwnedMessage};
-pub use crate::server::admission::Rate;
 pub use crate::server::origins::{OriginError, Origins};
+pub use crate::server::rate::Rate;
 pub use crate::service::{
-    Address, Audience, Callbacks, ConnectError, Delivering, Delivery, Failure, GroupChange,
-    Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, OpenError, Retry, SendWait,
-    Session, SocketOptions, State, Stopped, StreamError,
+    Address, Audience, Callbacks, ConnectError, ControlFrame, Delivering, Delivery, Failure,
+    GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, Middleware, OpenError,
+    Outcome, RateLimit, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,
+    middleware,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

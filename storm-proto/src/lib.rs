@@ -126,8 +126,8 @@ mod extensions;
 pub use extensions::Extensions;
 
 pub(crate) mod server;
-pub use server::admission::Rate;
 pub use server::origins::{OriginError, Origins};
+pub use server::rate::Rate;
 
 #[cfg(feature = "std")]
 pub mod service;

@@ -249,6 +249,12 @@ impl Link {
         self.end(DisconnectReason::fault(Side::Local, cause, error), now);
     }
 
+    /// The peer sent more than a rate limit allows: it is told, and not waited for.
+    pub(crate) fn rate_limited(&mut self, now: Instant) {
+        let error = Error::RateLimited;
+        self.end(DisconnectReason::fault(Side::Remote, Cause::RateLimited, error), now);
+    }
+
     /// The opening was answered with a refusal, which is still to be written.
     pub fn refuse(&mut self, now: Instant) {
         self.close(CloseFrame::of(CloseCode::NORMAL, ""), Cause::Closed, now);
@@ -510,6 +516,7 @@ impl Link {
 fn goodbye(error: Option<&Error>) -> Option<CloseFrame> {
     let code = error?.close_code()?;
     let text = match code {
+        _ if error == Some(&Error::RateLimited) => "too much at once",
         CloseCode::TOO_BIG => "too big",
         CloseCode::INVALID_DATA => "invalid utf-8",
         CloseCode::POLICY_VIOLATION => "too many fragments",

@@ -47,7 +47,9 @@ pub enum Cause {
     StallTimeout,
     /// The peer read too slowly, and the policy is to end its session then.
     SlowConsumer,
-    /// A handler panicked.
+    /// The peer sent more than a rate limit allows.
+    RateLimited,
+    /// A handler or a middleware panicked.
     HandlerFailed,
 }
 

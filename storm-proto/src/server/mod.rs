@@ -3,3 +3,6 @@
 pub(crate) mod admission;
 pub(crate) mod backoff;
 pub(crate) mod origins;
+pub(crate) mod rate;
+pub(crate) mod rate_limit;
+pub(crate) mod roster;

@@ -8,11 +8,12 @@ use std::vec::Vec;
 
 use super::groups::Members;
 use super::hub::Hub;
+use super::middleware::Outcome;
 use super::park;
 use super::session::Session;
 use crate::connection::slow::Key;
 use crate::error::SendError;
-use crate::message::Message;
+use crate::message::{Message, OwnedMessage};
 use crate::websocket::prepared::Prepared;
 
 /// Sessions of a server to be spoken to together: everybody ([`Hub::all`]), those in groups
@@ -201,15 +202,34 @@ impl Delivery {
     }
 }
 
+/// A session without room.
+struct Waiting {
+    session: Session,
+    ticket: Option<u64>,
+    /// What middleware has put in the place of the message.
+    instead: Option<OwnedMessage>,
+}
+
 /// The future of [`Audience::send_wait`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Delivering {
     prepared: Prepared,
     /// Until it is first polled.
     audience: Option<Audience>,
-    /// Who has no room, and the tickets of the waits for it.
-    waiting: Vec<(Session, Option<u64>)>,
+    waiting: Vec<Waiting>,
     delivery: Delivery,
+}
+
+impl Waiting {
+    /// Sends it, or goes on waiting; true if it is done.
+    fn send(&mut self, cx: &mut Context<'_>, prepared: &Prepared, sum: &mut Delivery) -> bool {
+        let Waiting { session, ticket, instead } = self;
+        let sent = session.poll_send(cx, ticket, |session| match &*instead {
+            None => session.send_prepared_unseen(prepared),
+            Some(by) => session.send_unseen(prepared.instead(by)),
+        });
+        sent.map(|sent| sum.count(sent)).is_ready()
+    }
 }
 
 impl Future for Delivering {
@@ -217,15 +237,23 @@ impl Future for Delivering {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Delivery> {
         let Delivering { prepared, audience, waiting, delivery } = &mut *self;
-        let mut send = |session: &Session, ticket: &mut Option<u64>| {
-            let sent = session.poll_send(cx, ticket, |session| session.send_prepared(prepared));
-            sent.map(|sent| delivery.count(sent)).is_ready()
-        };
-        waiting.retain_mut(|(session, ticket)| !send(session, ticket));
+        waiting.retain_mut(|waiting| !waiting.send(cx, prepared, delivery));
         for session in audience.take().iter().flat_map(Audience::iter) {
-            let mut ticket = None;
-            if !send(session, &mut ticket) {
-                waiting.push((session.clone(), ticket));
+            let instead = match session.outbound(prepared) {
+                Ok(Outcome::Pass) => None,
+                Ok(Outcome::Replace(by)) => Some(by),
+                Ok(Outcome::Drop) => {
+                    delivery.count(Ok(()));
+                    continue;
+                }
+                Err(error) => {
+                    delivery.count(Err(error));
+                    continue;
+                }
+            };
+            let mut one = Waiting { session: session.clone(), ticket: None, instead };
+            if !one.send(cx, prepared, delivery) {
+                waiting.push(one);
             }
         }
         if waiting.is_empty() { Poll::Ready(*delivery) } else { Poll::Pending }
@@ -234,8 +262,8 @@ impl Future for Delivering {
 
 impl Drop for Delivering {
     fn drop(&mut self) {
-        for (session, ticket) in &self.waiting {
-            session.stop_waiting(*ticket);
+        for waiting in &self.waiting {
+            waiting.session.stop_waiting(waiting.ticket);
         }
     }
 }

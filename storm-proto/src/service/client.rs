@@ -14,6 +14,7 @@ use super::connector::{Connector, Way};
 use super::driver::drive;
 use super::handler::Handler;
 use super::inbox::{self, Inbox};
+use super::middleware::{Chain, Middleware};
 use super::options::SocketOptions;
 use super::reconnecting::{Reconnecting, Retry};
 use super::runtime::Runtime;
@@ -49,6 +50,7 @@ impl<R: Runtime + Default> Client<R> {
             framer: Arc::new(Raw),
             offer: Offer::new(),
             options: Options::default(),
+            chain: Chain::default(),
             socket: SocketOptions::new(),
             way: Way::Direct,
             connect_timeout: Duration::from_secs(10),
@@ -159,6 +161,12 @@ impl<R: Runtime, H> Client<R, H> {
     /// Sets the options of the socket.
     pub fn socket(mut self, socket: SocketOptions) -> Self {
         self.connector.socket = socket;
+        self
+    }
+
+    /// Has sessions and messages go through `middleware` as well, behind what was added before.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.connector.chain.push(middleware);
         self
     }
 

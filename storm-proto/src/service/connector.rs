@@ -14,6 +14,7 @@ use super::connect_error::ConnectError;
 use super::dial;
 use super::driver::{Driver, Guard};
 use super::handler::Handler;
+use super::middleware::Chain;
 #[cfg(feature = "tls")]
 use super::opening::secure_client;
 use super::opening::{open_client, open_tunnel};
@@ -45,6 +46,7 @@ pub(crate) struct Connector<R> {
     pub(crate) framer: Arc<dyn Framer>,
     pub(crate) offer: Offer,
     pub(crate) options: Options,
+    pub(crate) chain: Chain,
     pub(crate) socket: SocketOptions,
     pub(crate) way: Way,
     pub(crate) connect_timeout: Duration,
@@ -234,8 +236,14 @@ impl<R: Runtime> Connector<R> {
             ),
         };
         let link = Link::new(sender, role, options, R::now());
-        let identity =
-            Identity { connection: number, ends, clock: R::now, handler, registry: None };
+        let identity = Identity {
+            connection: number,
+            ends,
+            clock: R::now,
+            handler,
+            registry: None,
+            chain: self.chain.clone(),
+        };
         let session = Session::new(link, identity);
         (session, receiver, handshake)
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::batch;
 use super::handler::Handler;
+use super::middleware::Outcome;
 use super::opening;
 use super::registry::Permit;
 use super::runtime::Transport;
@@ -100,7 +101,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
 
         wire.opened(session);
         let mut over = false;
-        {
+        if shared.chain().connected(session) {
             let mut call = pin!(handler.on_connected(session));
             match poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
                 Ok(()) => {}
@@ -117,20 +118,24 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             loop {
                 let handled = {
                     let mut batch = pin!(async {
+                        // What middleware put in the place of the last message, if it did.
+                        let mut replaced = None;
                         loop {
                             // Room for an answer as large as all that is here: asked before the
                             // message is taken out, so that none is carried across the wait.
                             let (queued, size) =
                                 (shared.queued(), bytes.len() + receiver.assembled());
-                            if (queued >= FLUSH || queued + batch::ROOM + size > wire.limit())
-                                && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await
-                            {
+                            let is_full = queued >= FLUSH
+                                || queued + batch::ROOM + size > wire.limit()
+                                || shared.is_paused();
+                            if is_full && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
                                 return Err(Cut::Over);
                             }
                             let Some(event) = receiver.next(&mut bytes) else { return Ok(()) };
                             let message = match event {
                                 Event::Message(message) => message,
                                 event => {
+                                    shared.chain().event(session, &event);
                                     wire.event(shared, event);
                                     continue;
                                 }
@@ -149,6 +154,24 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                                 continue;
                             }
                             wire.count_message(shared);
+                            let message = if shared.chain().is_empty() {
+                                message
+                            } else {
+                                match shared.chain().inbound(session, message) {
+                                    Outcome::Pass => message,
+                                    Outcome::Drop => continue,
+                                    Outcome::Replace(by) => {
+                                        let by = replaced.insert(Box::new(by));
+                                        let len = by.len();
+                                        if len > size
+                                            && !poll_fn(|cx| wire.poll_room(cx, shared, len)).await
+                                        {
+                                            return Err(Cut::Over);
+                                        }
+                                        by.as_message()
+                                    }
+                                }
+                            };
                             let mut call = pin!(handler.on_message(session, message));
                             poll_fn(|cx| wire.poll_call_uncaught(cx, shared, call.as_mut()))
                                 .await?;
@@ -204,10 +227,16 @@ async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler:
     if let Some(permit) = &guard.permit {
         permit.registry().remove(session);
     }
+    let chain = session.shared().chain();
     if let Some(error) = &reason.error {
+        chain.failed(Some(session), error);
         contained(handler.on_error(Some(session), error)).await;
     }
-    contained(handler.on_disconnected(session, &reason)).await;
+    let refused_by = session.shared().refused_by();
+    chain.disconnected(session, &reason, refused_by.unwrap_or(usize::MAX));
+    if refused_by.is_none() {
+        contained(handler.on_disconnected(session, &reason)).await;
+    }
 }
 
 /// The end of a connection that never became a session: at most an error to tell.
@@ -215,6 +244,7 @@ async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard,
     let reason = guard.session.shared().end(wire.outbox());
     drop(wire);
     if let Some(error) = &reason.error {
+        guard.session.shared().chain().failed(None, error);
         contained(handler.on_error(None, error)).await;
     }
 }

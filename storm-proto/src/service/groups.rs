@@ -192,6 +192,7 @@ mod tests {
     use super::super::callbacks::Callbacks;
     use super::super::handler::Handler;
     use super::super::hub::Hub;
+    use super::super::middleware::Chain;
     use super::super::registry::Registry;
     use super::super::runtime::Ends;
     use super::super::session::Identity;
@@ -210,11 +211,10 @@ mod tests {
         let ends = Ends { peer: address, local: SocketAddr::from(([127, 0, 0, 1], 81)).into() };
         let (connection, clock) = (1, || Instant::from_secs(1));
         let registry_of = Some(registry.clone());
+        let chain = Chain::default();
         let handler = Weak::<Callbacks>::new();
-        let session = Session::new(
-            link,
-            Identity { connection, ends, clock, handler, registry: registry_of },
-        );
+        let identity = Identity { connection, ends, clock, handler, registry: registry_of, chain };
+        let session = Session::new(link, identity);
         session.shared().open(registry.next_id(), None, Extensions::new());
         registry.opened(&session);
         session

@@ -38,7 +38,7 @@ impl<R: Runtime> Inbox<R> {
     /// Safe: dropping the future loses nothing.
     #[allow(clippy::should_implement_trait)] // What it waits with depends on the runtime.
     pub fn next(&mut self) -> R::Wait<impl Future<Output = Next> + use<'_, R>> {
-        R::wait(poll_fn(|cx| self.slot.poll_take(cx)))
+        R::wait(poll_fn(|cx| self.slot.poll_take(cx, &self.session)))
     }
 
     /// The session, to send and to close with, from any thread.
@@ -95,6 +95,13 @@ impl Handler for Giver {
     }
 }
 
+impl Drop for Giver {
+    fn drop(&mut self) {
+        self.0.lock().gone = true;
+        self.0.wake(|inner| inner.taker.take());
+    }
+}
+
 #[derive(Default)]
 struct Slot {
     inner: Mutex<Inner>,
@@ -106,6 +113,8 @@ struct Inner {
     ended: Option<Arc<DisconnectReason>>,
     /// Nobody will ask any more.
     abandoned: bool,
+    /// Nothing will be given any more.
+    gone: bool,
     giver: Option<Waker>,
     taker: Option<Waker>,
 }
@@ -139,12 +148,16 @@ impl Slot {
         Poll::Ready(())
     }
 
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Next> {
+    fn poll_take(&self, cx: &mut Context<'_>, session: &Session) -> Poll<Next> {
         let mut inner = self.lock();
         if let Some(message) = inner.message.take() {
             drop(inner);
             self.wake(|inner| inner.giver.take());
             return Poll::Ready(Ok(Some(message)));
+        }
+        // Middleware that refuses a session keeps its end from the handler.
+        if inner.ended.is_none() && inner.gone {
+            inner.ended = session.reason();
         }
         if let Some(reason) = &inner.ended {
             let in_order = matches!(reason.cause, Cause::Closed | Cause::GoingAway);

@@ -169,6 +169,7 @@ async fn report<T: Transport, H: Handler>(
     handler: &H,
     error: Error,
 ) -> Option<()> {
+    session.shared().chain().failed(None, &error);
     let told = pin!(handler.on_error(None, &error));
     match call(wire, session, told).await {
         Ok(()) | Err(Cut::Panicked) => Some(()),

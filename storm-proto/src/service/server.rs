@@ -15,6 +15,7 @@ use super::driver::{Driver, Guard, drive};
 use super::groups::GroupChange;
 use super::handler::Handler;
 use super::hub::Hub;
+use super::middleware::{Chain, Middleware};
 use super::options::{ListenOptions, SocketOptions};
 use super::race::before;
 use super::registry::{Listening, Permit, Registry};
@@ -33,9 +34,10 @@ use crate::error::{Error, TransportError};
 use crate::extensions::Extensions;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
-use crate::server::admission::{Admission, Rate};
+use crate::server::admission::Admission;
 use crate::server::backoff::AcceptBackoff;
 use crate::server::origins::Origins;
+use crate::server::rate::Rate;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsServer, TlsStage};
 use crate::websocket::handshake::{Decision, Request};
@@ -58,6 +60,7 @@ pub struct Server<R, H = Callbacks> {
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
     registry: Arc<Registry>,
+    chain: Chain,
     handler: H,
 }
 
@@ -83,6 +86,7 @@ impl<R: Runtime + Default> Server<R> {
             #[cfg(feature = "tls")]
             tls: None,
             registry: Arc::new(Registry::new()),
+            chain: Chain::default(),
             handler: Callbacks::new(),
         }
     }
@@ -230,6 +234,12 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
+    /// Has sessions and messages go through `middleware` as well, behind what was added before.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.chain.push(middleware);
+        self
+    }
+
     /// Serves with `handler`, in place of any closures.
     pub fn handler<N: Handler>(self, handler: N) -> Server<R, N> {
         self.map_handler(|_| handler)
@@ -246,6 +256,7 @@ impl<R: Runtime, H> Server<R, H> {
             #[cfg(feature = "tls")]
             tls: self.tls,
             registry: self.registry,
+            chain: self.chain,
             handler: map(self.handler),
         }
     }
@@ -339,6 +350,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             options: Arc::new(self.options),
             #[cfg(feature = "tls")]
             tls: self.tls,
+            chain: self.chain,
             handler,
             listener,
             _listening: registry.listen(),
@@ -507,6 +519,7 @@ struct Accepting<R: Runtime, H> {
     options: Arc<Options>,
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
+    chain: Chain,
     handler: Arc<H>,
     listener: R::Listener,
     /// Dropped after the listener: a stop that has returned has freed the address.
@@ -542,7 +555,9 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
                 Err(error) => {
                     let error = TransportError::from(error);
                     let pause = backoff.failed(error.kind());
-                    self.handler.on_error(None, &Error::Transport(error)).await;
+                    let error = Error::Transport(error);
+                    self.chain.failed(None, &error);
+                    self.handler.on_error(None, &error).await;
                     if !pause.is_zero() {
                         before(&self.runtime, R::now() + pause, self.registry.stopped()).await;
                     }
@@ -573,6 +588,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             clock: R::now,
             handler: lagging(&self.handler),
             registry: Some(self.registry.clone()),
+            chain: self.chain.clone(),
         };
         let session = Session::new(link, identity);
         self.registry.opening(session.clone());

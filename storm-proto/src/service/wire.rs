@@ -26,7 +26,6 @@ use crate::Instant;
 use crate::connection::link::{Link, Step};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::{Event, Receiver};
-use crate::timer::Timer;
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 
@@ -34,7 +33,7 @@ use crate::tls::TlsError;
 const CHUNKS: usize = 16;
 
 /// Reads in a row before others get their turn.
-const READS: u32 = 32;
+const READS: u8 = 32;
 
 /// The least that is read at once, however little the outbox may hold.
 const MIN_READ: usize = 1 << 10;
@@ -50,15 +49,15 @@ pub(crate) struct Wire<T> {
     limit: usize,
     /// The time at the start of this turn.
     now: Instant,
-    /// Received since the link was told.
-    bytes: usize,
-    messages: u64,
+    /// Received since the link was told: within one turn, so it is little.
+    bytes: u32,
+    messages: u32,
     end_of_stream: bool,
     /// The link knows that this side does not read.
     paused: bool,
     /// This is the reading half, on a thread of its own.
     half: bool,
-    reads: u32,
+    reads: u8,
     /// The last read was as large as a small scratch: more comes at once.
     bulk: bool,
     /// Bytes that were read and not looked at: the next input.
@@ -82,7 +81,7 @@ pub(crate) enum Cut {
 /// What the link said when it was looked at.
 struct Look {
     step: Step,
-    deadline: Option<(Instant, Timer)>,
+    deadline: Option<Instant>,
 }
 
 impl<T: Transport> Wire<T> {
@@ -121,6 +120,13 @@ impl<T: Transport> Wire<T> {
         loop {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(None);
+            }
+            self.pause(shared, shared.is_paused());
+            if self.paused {
+                if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+                    return Poll::Pending;
+                }
+                continue;
             }
             if let Some(mut kept) = self.kept.take() {
                 let len = kept.room().len();
@@ -177,7 +183,8 @@ impl<T: Transport> Wire<T> {
         self.poll_quiet(cx, shared).map(|()| Err(Cut::Over))
     }
 
-    /// Writes, and waits until there is room for answers of `len` more bytes: an application
+    /// Writes, and waits until reading is not paused, and there is room for answers of `len`
+    /// more bytes: an application
     /// that answers each message with one like it, and sends nothing else, is never refused.
     /// False once the connection is over.
     pub(crate) fn poll_room(
@@ -193,7 +200,7 @@ impl<T: Transport> Wire<T> {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(false);
             }
-            if shared.lock_in_order().has_room_to_answer(len) {
+            if !shared.is_paused() && shared.lock_in_order().has_room_to_answer(len) {
                 self.pause(shared, false);
                 return Poll::Ready(true);
             }
@@ -330,13 +337,16 @@ impl<T: Transport> Wire<T> {
         if let Some(n) = wrote {
             inner.wrote(n, &self.outbox, self.now);
         }
+        let paused_until = shared.paused_until(&mut inner, self.now);
         let waiting = inner.is_relieved().then(|| inner.take_waiting());
         // What may be on its way already must not be overtaken.
         if !self.transport.is_committed() {
             inner.link.sender.take(&mut self.outbox);
         }
         shared.publish(&inner);
-        let look = Look { step: inner.link.step(), deadline: inner.link.poll_timeout() };
+        let timeout = inner.link.poll_timeout().map(|(at, _)| at);
+        let deadline = timeout.into_iter().chain(paused_until).min();
+        let look = Look { step: inner.link.step(), deadline };
         // A handler that blocks could hold its batch back for as long.
         if !T::BLOCKS {
             shared.begin_batch(&mut inner);
@@ -353,10 +363,10 @@ impl<T: Transport> Wire<T> {
         let (bytes, messages) =
             (core::mem::take(&mut self.bytes), core::mem::take(&mut self.messages));
         if bytes > 0 {
-            inner.link.received(bytes);
+            inner.link.received(bytes as usize);
         }
         if bytes > 0 || messages > 0 {
-            shared.count_received(bytes, messages);
+            shared.count_received(bytes as usize, messages.into());
         }
         if messages > 0 {
             inner.link.message(self.now);
@@ -410,8 +420,8 @@ impl<T: Transport> Wire<T> {
     }
 
     /// Ready if a deadline has passed. The clock decides: a runtime may delay its timers.
-    fn poll_due(&mut self, cx: &mut Context<'_>, deadline: Option<(Instant, Timer)>) -> Poll<()> {
-        let Some((at, _)) = deadline else { return Poll::Pending };
+    fn poll_due(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(at) = deadline else { return Poll::Pending };
         if self.now >= at {
             return Poll::Ready(());
         }
@@ -447,7 +457,7 @@ impl<T: Transport> Wire<T> {
     ) -> Option<Input> {
         match read {
             Ok(input) if input.len > 0 => {
-                self.bytes += input.len;
+                self.bytes = self.bytes.saturating_add(input.len as u32);
                 self.reads += 1;
                 return Some(input);
             }

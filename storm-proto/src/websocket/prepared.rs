@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::deflate::{Deflater, Once};
 use super::frame::header;
 use crate::connection::sender::data_opcode;
-use crate::message::{Kind, Message};
+use crate::message::{Kind, Message, OwnedMessage};
 
 /// A message encoded as a server's WebSocket frame, to be queued on any number of
 /// sessions without encoding it again. Cloning it counts a reference.
@@ -59,6 +59,12 @@ impl Prepared {
     /// The message, as it was before.
     pub(crate) fn message<'a>(&self, payload: &'a Bytes) -> Message<'a> {
         let message = Message::backed(self.kind, payload);
+        if self.plain { message.uncompressed() } else { message }
+    }
+
+    /// What goes in the place of the message on one session.
+    pub(crate) fn instead<'a>(&self, replaced: &'a OwnedMessage) -> Message<'a> {
+        let message = replaced.as_message();
         if self.plain { message.uncompressed() } else { message }
     }
 

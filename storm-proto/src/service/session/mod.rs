@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 pub(crate) use self::lag::{Lagging, lagging};
 pub(crate) use self::shared::{Identity, Inner, Shared};
-use self::waits::Closed;
 pub use self::waits::SendWait;
+use self::waits::{Closed, Went};
 use super::batch;
+use super::middleware::{Outcome, instead};
 use super::park;
 use super::runtime::Address;
 use super::sync::atomic::Ordering;
@@ -66,7 +67,7 @@ pub struct Metrics {
     pub bytes_received: u64,
     /// Messages accepted by a send.
     pub messages_sent: u64,
-    /// Messages handed to the handler.
+    /// Messages that arrived, also those that [`Middleware`](super::Middleware) dropped.
     pub messages_received: u64,
     /// Messages that the policy for slow consumers dropped, superseded ones included; those that
     /// were accepted before also count as sent.
@@ -185,14 +186,41 @@ impl Session {
     #[inline]
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
         let message = message.into();
+        // Where there is middleware this is not what the batch is called.
         if self.shared.is_undisturbed() && batch::push(self.shared.owner(), message) {
             return Ok(());
         }
+        self.send_through(message)
+    }
+
+    /// Queues what the middleware makes of a message.
+    #[inline(never)]
+    fn send_through(&self, message: Message<'_>) -> Result<(), SendError> {
+        if self.shared.chain().is_empty() {
+            return self.queue(message);
+        }
+        match self.shared.chain().outbound(self, message)? {
+            Outcome::Pass => self.send_unseen(message),
+            Outcome::Replace(by) => self.send_unseen(instead(&by, message)),
+            Outcome::Drop => Ok(()),
+        }
+    }
+
+    /// Queues a message as it is.
+    pub(crate) fn send_unseen(&self, message: Message<'_>) -> Result<(), SendError> {
+        if self.shared.is_undisturbed() && batch::push(self.shared.batch(), message) {
+            return Ok(());
+        }
+        self.queue(message)
+    }
+
+    fn queue(&self, message: Message<'_>) -> Result<(), SendError> {
         self.shared.with_outbox(self, |link| link.sender.send(message))
     }
 
-    /// Queues a message; with [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest) it takes
-    /// the place of the one with the same key that waits, if one does. With other policies the key means nothing.
+    /// Queues a message; with [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest) it
+    /// takes the place of the one with the same key that waits, if one does. With other policies
+    /// the key means nothing.
     ///
     /// # Errors
     /// As [`Session::send`].
@@ -200,6 +228,23 @@ impl Session {
         &self,
         key: impl Into<Key>,
         message: impl Into<Message<'a>>,
+    ) -> Result<(), SendError> {
+        let message = message.into();
+        let chain = self.shared.chain();
+        if chain.is_empty() {
+            return self.send_latest_unseen(key, message);
+        }
+        match chain.outbound(self, message)? {
+            Outcome::Pass => self.send_latest_unseen(key, message),
+            Outcome::Replace(by) => self.send_latest_unseen(key, instead(&by, message)),
+            Outcome::Drop => Ok(()),
+        }
+    }
+
+    fn send_latest_unseen(
+        &self,
+        key: impl Into<Key>,
+        message: Message<'_>,
     ) -> Result<(), SendError> {
         self.shared.with_outbox(self, |link| link.sender.send_latest(key, message))
     }
@@ -209,6 +254,24 @@ impl Session {
     /// # Errors
     /// As [`Session::send`].
     pub fn send_prepared(&self, prepared: &Prepared) -> Result<(), SendError> {
+        match self.outbound(prepared)? {
+            Outcome::Pass => self.send_prepared_unseen(prepared),
+            Outcome::Replace(by) => self.send_unseen(prepared.instead(&by)),
+            Outcome::Drop => Ok(()),
+        }
+    }
+
+    /// What the middleware makes of a message that was encoded for many.
+    pub(crate) fn outbound(&self, prepared: &Prepared) -> Result<Outcome, SendError> {
+        let chain = self.shared.chain();
+        if chain.is_empty() {
+            return Ok(Outcome::Pass);
+        }
+        chain.outbound(self, prepared.message(&prepared.shared_payload()))
+    }
+
+    /// Queues a message that was encoded for many, as it is.
+    pub(crate) fn send_prepared_unseen(&self, prepared: &Prepared) -> Result<(), SendError> {
         self.shared.with_outbox(self, |link| link.sender.send_prepared(prepared))
     }
 
@@ -221,7 +284,13 @@ impl Session {
         key: impl Into<Key>,
         prepared: &Prepared,
     ) -> Result<(), SendError> {
-        self.shared.with_outbox(self, |link| link.sender.send_latest_prepared(key, prepared))
+        match self.outbound(prepared)? {
+            Outcome::Pass => self
+                .shared
+                .with_outbox(self, |link| link.sender.send_latest_prepared(key, prepared)),
+            Outcome::Replace(by) => self.send_latest_unseen(key, prepared.instead(&by)),
+            Outcome::Drop => Ok(()),
+        }
     }
 
     /// Queues a message, waiting for room if there is none. The wait ends at the latest
@@ -234,7 +303,7 @@ impl Session {
     /// # Errors
     /// As [`Session::send`]; [`SendError::Full`] only if 1,024 calls wait already.
     pub fn send_wait<'s, 'a>(&'s self, message: impl Into<Message<'a>>) -> SendWait<'s, 'a> {
-        SendWait { session: self, message: message.into(), ticket: None }
+        SendWait { session: self, message: message.into(), went: Went::Nowhere, ticket: None }
     }
 
     /// As [`Session::send_wait`], for plain threads: blocks until there is room.
@@ -250,6 +319,22 @@ impl Session {
     /// Sets what differs for this session, from now on; see [`Overrides`].
     pub fn set(&self, overrides: Overrides) {
         self.shared.set(&overrides);
+    }
+
+    /// Stops reading for this long: what arrives waits with the network, and the peer notices.
+    /// A message that is being handled is the last one for now, though more may have been read
+    /// already. A pause that is under way is made longer, never shorter; a close ends it.
+    ///
+    /// Writing goes on, and so do pings and deadlines, but those that the peer's silence would
+    /// miss: neither the heartbeat nor the idle deadline punish a peer that is not read. Nor is
+    /// its end noticed meanwhile, unless a write fails.
+    pub fn pause_reading(&self, time: Duration) {
+        let until = (self.shared.identity.clock)() + time;
+        let mut inner = self.shared.lock_in_order();
+        let paused_until = &mut inner.rare().paused_until;
+        *paused_until = until.max(*paused_until);
+        self.shared.paused.store(true, Ordering::Relaxed);
+        self.shared.changed(inner);
     }
 
     /// Closes in order: what is queued, a Close frame with 1000, the peer's answer, the end
@@ -305,6 +390,7 @@ impl Session {
     pub fn remove<T: Any + Send + Sync>(&self) -> Option<T> {
         self.shared.lock().rare.as_mut()?.data.remove()
     }
+
     pub(crate) fn new(link: Link, identity: Identity) -> Session {
         Session { shared: Arc::new(Shared::new(link, identity)) }
     }

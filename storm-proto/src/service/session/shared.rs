@@ -14,9 +14,10 @@ use crate::connection::link::Link;
 use crate::connection::options::Overrides;
 use crate::connection::outbox::Outbox;
 use crate::connection::reason::{Cause, DisconnectReason};
-use crate::error::{Error, SendError};
+use crate::error::{Error, LocalError, SendError};
 use crate::extensions::Extensions;
 use crate::service::batch::{self, Collected};
+use crate::service::middleware::Chain;
 use crate::service::pool;
 use crate::service::registry::Registry;
 use crate::service::runtime::Ends;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(super) closing: AtomicBool,
     /// Others have queued behind the batch of the driver's turn.
     pub(super) contended: AtomicBool,
+    /// Reading is paused, or was and nobody has looked since.
+    pub(super) paused: AtomicBool,
     /// The driver waits for bytes, or will soon; false while a handler blocks its thread.
     pub(super) reading: AtomicBool,
     pub(super) bytes_received: AtomicU64,
@@ -62,6 +65,7 @@ pub(crate) struct Identity {
     pub(crate) handler: Weak<dyn Lagging>,
     /// Of the server that accepted it; the table there lets go of the session at its end.
     pub(crate) registry: Option<Arc<Registry>>,
+    pub(crate) chain: Chain,
 }
 
 pub(crate) struct Inner {
@@ -90,6 +94,10 @@ pub(super) struct Rare {
     pub(super) handled: bool,
     /// What the application attached.
     pub(super) data: Extensions,
+    /// When reading goes on.
+    pub(super) paused_until: Instant,
+    /// Middleware refused the session: so many of it were told of its beginning.
+    pub(super) refused: Option<usize>,
 }
 
 impl Shared {
@@ -109,6 +117,7 @@ impl Shared {
             queued: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             contended: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             reading: AtomicBool::new(true),
             bytes_received: AtomicU64::new(0),
             messages_received: AtomicU64::new(0),
@@ -154,10 +163,30 @@ impl Shared {
         self.changed(inner);
     }
 
+    /// The peer sent more than a rate limit allows.
+    pub(crate) fn rate_limited(&self) {
+        let now = (self.identity.clock)();
+        let mut inner = self.lock_in_order();
+        inner.link.rate_limited(now);
+        self.changed(inner);
+    }
+
+    /// Code of the application panicked: closes the session in order.
+    pub(crate) fn panicked(&self) {
+        let error = Error::Local(LocalError::HandlerPanicked);
+        self.fail(Cause::HandlerFailed, error, (self.identity.clock)());
+    }
+
     /// Names this session as the owner of a batch, and of a handler's call.
     #[inline]
     pub(crate) fn owner(&self) -> usize {
         core::ptr::from_ref(self).addr()
+    }
+
+    /// Names the batch of this session: with middleware otherwise, so that no send finds it
+    /// without asking that first, and no other send has to ask.
+    pub(super) fn batch(&self) -> usize {
+        self.owner() + usize::from(!self.chain().is_empty())
     }
 
     /// Nobody has queued behind the batch, and nothing ended it.
@@ -169,7 +198,7 @@ impl Shared {
     /// The lock, after the batch of this thread's turn has joined the outbox: what is queued
     /// now comes behind it.
     pub(crate) fn lock_in_order(&self) -> MutexGuard<'_, Inner> {
-        let collected = batch::close(self.owner());
+        let collected = batch::close(self.batch());
         let mut inner = self.lock();
         if let Some(collected) = collected {
             inner.collect(collected);
@@ -291,7 +320,7 @@ impl Shared {
     pub(crate) fn begin_batch(&self, inner: &mut Inner) {
         if inner.link.is_open() && batch::is_free() {
             let room = inner.link.sender.lend(batch::ROOM);
-            batch::open(self.owner(), room);
+            batch::open(self.batch(), room);
         }
     }
 
@@ -308,6 +337,27 @@ impl Shared {
 
     pub(crate) fn is_reading(&self) -> bool {
         self.reading.load(Ordering::Relaxed)
+    }
+
+    /// Reading is paused, as far as can be seen without the lock.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// When reading goes on, if it is paused. A session that closes reads on: its peer has a
+    /// last word, and whoever waits for the end of the pause is to be woken.
+    pub(crate) fn paused_until(&self, inner: &mut Inner, now: Instant) -> Option<Instant> {
+        if !self.is_paused() {
+            return None;
+        }
+        let until = inner.rare().paused_until;
+        if inner.link.is_open() && now < until {
+            return Some(until);
+        }
+        self.paused.store(false, Ordering::Relaxed);
+        inner.relieved = true;
+        None
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -334,6 +384,22 @@ impl Shared {
     /// Of the server that accepted it.
     pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
         self.identity.registry.as_ref()
+    }
+
+    /// The middleware that it goes through.
+    #[inline]
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.identity.chain
+    }
+
+    /// Middleware refused the session; so many of it were told of its beginning.
+    pub(crate) fn refused_by_chain(&self, told: usize) {
+        self.lock().rare().refused = Some(told);
+    }
+
+    /// How much of the middleware was told of the beginning of a session that it refused.
+    pub(crate) fn refused_by(&self) -> Option<usize> {
+        self.lock().rare.as_ref()?.refused
     }
 
     /// The number of the connection, counted from accept.

@@ -4,6 +4,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
+use std::boxed::Box;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -11,7 +12,8 @@ use super::Session;
 use super::shared::Shared;
 use crate::connection::reason::DisconnectReason;
 use crate::error::SendError;
-use crate::message::Message;
+use crate::message::{Message, OwnedMessage};
+use crate::service::middleware::{Outcome, instead};
 
 /// How many calls of [`Session::send_wait`] may wait for one session at once. Each holds a
 /// message of its own, so the number bounds memory where the outbox no longer does.
@@ -31,11 +33,20 @@ impl Waiting {
     }
 }
 
+/// How a message has come through the middleware, which sees it once.
+pub(super) enum Went {
+    Nowhere,
+    Through,
+    /// Boxed, since hardly ever and in the future of many a handler.
+    Replaced(Box<OwnedMessage>),
+}
+
 /// The future of [`Session::send_wait`].
 #[must_use = "futures do nothing unless polled"]
 pub struct SendWait<'s, 'a> {
     pub(super) session: &'s Session,
     pub(super) message: Message<'a>,
+    pub(super) went: Went,
     pub(super) ticket: Option<u64>,
 }
 
@@ -43,8 +54,19 @@ impl Future for SendWait<'_, '_> {
     type Output = Result<(), SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        this.session.poll_send(cx, &mut this.ticket, |session| session.send(this.message))
+        let SendWait { session, message, went, ticket } = &mut *self;
+        if let Went::Nowhere = went {
+            *went = match session.shared.chain().outbound(session, *message)? {
+                Outcome::Pass => Went::Through,
+                Outcome::Replace(by) => Went::Replaced(Box::new(by)),
+                Outcome::Drop => return Poll::Ready(Ok(())),
+            };
+        }
+        let message = match went {
+            Went::Replaced(by) => instead(by, *message),
+            _ => *message,
+        };
+        session.poll_send(cx, ticket, |session| session.send_unseen(message))
     }
 }
 

@@ -50,7 +50,7 @@ impl<T: Transport> Wire<T> {
         mut receiver: Option<&mut Receiver>,
     ) -> Poll<Option<Input>> {
         loop {
-            if self.come_back(shared) {
+            if ready!(self.poll_back(cx, shared)) {
                 return Poll::Ready(None);
             }
             if let Some(mut kept) = self.kept.take() {
@@ -91,16 +91,21 @@ impl<T: Transport> Wire<T> {
         shared: &Shared,
         len: usize,
     ) -> Poll<bool> {
-        let mut inner = shared.lock();
-        if inner.is_over() {
-            return Poll::Ready(false);
+        loop {
+            self.now = (self.clock)();
+            let mut inner = shared.lock();
+            if inner.is_over() {
+                return Poll::Ready(false);
+            }
+            let paused_until = shared.paused_until(&mut inner, self.now);
+            if paused_until.is_none() && inner.has_room_to_answer(len) {
+                return Poll::Ready(true);
+            }
+            shared.set_reading(false);
+            inner.wait_to_read(cx.waker());
+            drop(inner);
+            ready!(self.poll_due(cx, paused_until));
         }
-        if inner.has_room_to_answer(len) {
-            return Poll::Ready(true);
-        }
-        shared.set_reading(false);
-        inner.wait_to_read(cx.waker());
-        Poll::Pending
     }
 
     /// About to hand a message over: that may take long, and the deadlines run.
@@ -110,19 +115,31 @@ impl<T: Transport> Wire<T> {
         shared.set_reading(false);
     }
 
-    /// Back from the handler, to read. True once the connection is over.
-    fn come_back(&mut self, shared: &Shared) -> bool {
-        self.now = (self.clock)();
-        let mut inner = shared.lock();
-        shared.set_reading(true);
-        inner.link.pause(false);
-        self.count(shared, &mut inner);
-        self.limit = inner.link.sender.limit();
-        let over = inner.is_over();
-        if inner.link.is_finished() && !over {
-            shared.changed(inner);
+    /// Back from the handler, to read once that is not paused. True once the connection is
+    /// over.
+    fn poll_back(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<bool> {
+        loop {
+            self.now = (self.clock)();
+            let mut inner = shared.lock();
+            let paused_until = shared.paused_until(&mut inner, self.now);
+            shared.set_reading(paused_until.is_none());
+            inner.link.pause(paused_until.is_some());
+            self.count(shared, &mut inner);
+            self.limit = inner.link.sender.limit();
+            if inner.is_over() {
+                return Poll::Ready(true);
+            }
+            if paused_until.is_some() {
+                inner.wait_to_read(cx.waker());
+                drop(inner);
+                ready!(self.poll_due(cx, paused_until));
+            } else {
+                if inner.link.is_finished() {
+                    shared.changed(inner);
+                }
+                return Poll::Ready(false);
+            }
         }
-        over
     }
 
     fn poll_over(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
