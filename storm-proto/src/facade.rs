@@ -8,13 +8,15 @@ pub use crate::connection::options::{Heartbeat, Options, Timeouts};
 pub use crate::connection::reason::{Cause, DisconnectReason, Side};
 pub use crate::error::{Error, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
+pub use crate::histogram::Histogram;
 pub use crate::message::{Kind, Message, OwnedMessage};
 pub use crate::server::admission::Rate;
 pub use crate::server::origins::{OriginError, Origins};
 pub use crate::service::{
-    Address, Audience, Callbacks, ConnectError, Delivering, Delivery, Failure, GroupChange,
-    Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, OpenError, Retry, SendWait,
-    Session, SocketOptions, State, Stopped, StreamError,
+    Address, Audience, Callbacks, ClientMetrics, ConnectError, Delivering, Delivery, Drain,
+    Failure, GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, OpenError,
+    Refused, Retry, SendWait, ServerMetrics, Session, SocketOptions, State, Stopped, StreamError,
+    Totals, Unopened,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

@@ -87,6 +87,9 @@ pub use time::Instant;
 mod timer;
 pub use timer::Timer;
 
+mod histogram;
+pub use histogram::Histogram;
+
 mod random;
 pub use random::Random;
 

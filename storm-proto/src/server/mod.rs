@@ -2,4 +2,5 @@
 
 pub(crate) mod admission;
 pub(crate) mod backoff;
+pub(crate) mod drain;
 pub(crate) mod origins;

@@ -23,6 +23,7 @@ use super::registry::Permit;
 use super::runtime::Transport;
 use super::session::Session;
 use super::stage::Stage;
+use super::trace;
 use super::wire::{Cut, Wire, catch_in};
 use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
@@ -62,6 +63,7 @@ impl Guard {
         if let Some(permit) = &self.permit {
             permit.registry().opened(&self.session);
         }
+        trace::opened(&self.session);
     }
 }
 
@@ -87,7 +89,8 @@ pub(crate) fn drive<T: Transport, H: Handler>(
     let Driver { mut wire, mut receiver, handler, guard, expects_request } = driver;
     // A client comes here opened.
     let unopened = expects_request || (guard.permit.is_some() && wire.is_secured());
-    async move {
+    let span = trace::Span::of(&guard.session);
+    span.around(async move {
         let session = &guard.session;
         let shared = session.shared();
         if unopened {
@@ -171,7 +174,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             input.give();
         }
         Box::pin(finish(wire, &guard, &handler)).await;
-    }
+    })
 }
 
 /// The size of a message that was inflated and is larger than what was here: its answer needs
@@ -200,6 +203,7 @@ fn is_over<T: Transport>(session: &Session, wire: &Wire<T>, cut: Cut) -> bool {
 async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
     let session = &guard.session;
     let reason = session.shared().end(wire.outbox());
+    trace::closed(session, &reason);
     drop(wire);
     if let Some(permit) = &guard.permit {
         permit.registry().remove(session);
@@ -213,6 +217,7 @@ async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler:
 /// The end of a connection that never became a session: at most an error to tell.
 async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
     let reason = guard.session.shared().end(wire.outbox());
+    trace::closed(&guard.session, &reason);
     drop(wire);
     if let Some(error) = &reason.error {
         contained(handler.on_error(None, error)).await;

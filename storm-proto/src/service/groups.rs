@@ -174,6 +174,10 @@ impl Members {
         self.0.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// In the order of their numbers, which is that in which they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.0.values()

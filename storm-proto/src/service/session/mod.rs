@@ -16,7 +16,6 @@ use super::batch;
 use super::park;
 use super::runtime::Address;
 use super::sync::atomic::Ordering;
-use crate::Instant;
 use crate::connection::link::Link;
 use crate::connection::reason::{Cause, DisconnectReason};
 use crate::error::{CloseError, SendError};
@@ -74,13 +73,13 @@ impl Session {
     /// may have failed.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.shared.id.load(Ordering::Relaxed)
+        self.shared.id()
     }
 
     /// The peer's address.
     #[must_use]
     pub fn peer(&self) -> &Address {
-        &self.shared.identity.ends.peer
+        self.shared.peer()
     }
 
     /// The address of this end.
@@ -129,13 +128,12 @@ impl Session {
         let identity = &self.shared.identity;
         let inner = self.shared.lock();
         let until = inner.ended().map_or_else(identity.clock, |(at, _)| *at);
-        let opened = Instant::from_nanos(self.shared.opened.load(Ordering::Relaxed));
         Metrics {
             bytes_sent: inner.bytes_sent,
             bytes_received: self.shared.bytes_received.load(Ordering::Relaxed),
             messages_sent: inner.messages_sent,
             messages_received: self.shared.messages_received.load(Ordering::Relaxed),
-            uptime: until - opened,
+            uptime: until - self.shared.opened(),
         }
     }
 

@@ -16,9 +16,10 @@ use crate::extensions::Extensions;
 use crate::service::batch::{self, Collected};
 use crate::service::pool;
 use crate::service::registry::Registry;
-use crate::service::runtime::Ends;
+use crate::service::runtime::{Address, Ends};
 use crate::service::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::service::sync::{Mutex, MutexGuard};
+use crate::service::trace;
 #[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 use crate::websocket::frame::close::CloseFrame;
@@ -130,8 +131,8 @@ impl Shared {
     }
 
     /// The server stops.
-    pub(crate) fn go_away(&self) {
-        self.close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
+    pub(crate) fn go_away(&self, code: CloseCode) {
+        self.close(CloseFrame::of(code, ""), Cause::GoingAway);
     }
 
     /// The opening was answered with something other than a WebSocket.
@@ -183,7 +184,12 @@ impl Shared {
             self.contended.store(true, Ordering::Relaxed);
         }
         let before = inner.link.sender.queued();
-        queue(&mut inner.link)?;
+        let was_lagging = inner.link.sender.is_backpressured();
+        let queued = queue(&mut inner.link);
+        if queued == Err(SendError::Full) && !was_lagging {
+            trace::lagging(self, before);
+        }
+        queued?;
         let after = inner.link.sender.queued();
         if batch::is_in_handler_of(self.owner()) {
             inner.link.sender.answered(after - before);
@@ -291,9 +297,23 @@ impl Shared {
         self.identity.registry.as_ref()
     }
 
+    /// 0 before the session is open.
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn peer(&self) -> &Address {
+        &self.identity.ends.peer
+    }
+
     /// The number of the connection, counted from accept.
     pub(crate) fn connection(&self) -> u64 {
         self.identity.connection
+    }
+
+    /// When the session opened.
+    pub(crate) fn opened(&self) -> Instant {
+        Instant::from_nanos(self.opened.load(Ordering::Relaxed))
     }
 
     /// The opening is done; what was agreed on is known from now on.

@@ -1,0 +1,170 @@
+//! What is counted, published through the facade `metrics`: feature `metrics`, and nothing at
+//! all without it.
+//!
+//! | name | kind | unit | labels |
+//! |---|---|---|---|
+//! | `storm_connections` | gauge | connections, from accept to the last event | |
+//! | `storm_refused_total` | counter | connections closed at accept | `why`: `full`, `per_ip`, `rate`, `stopping` |
+//! | `storm_unopened_total` | counter | connections that became no session | `cause`, `side` |
+//! | `storm_sessions` | gauge | open sessions | `role`: `server`, `client` |
+//! | `storm_sessions_opened_total` | counter | sessions | `role` |
+//! | `storm_sessions_closed_total` | counter | sessions | `role`, `cause`, `side` |
+//! | `storm_opening_seconds` | histogram | from accept, or the start of a connect, to the open session | `role` |
+//! | `storm_session_seconds` | histogram | from the open session to its end | `role` |
+//! | `storm_messages_total` | counter | messages | `role`, `direction`: `in`, `out` |
+//! | `storm_bytes_total` | counter | bytes, framing included, TLS not | `role`, `direction` |
+//! | `storm_undelivered_bytes_total` | counter | bytes that were accepted by a send and lost | `role` |
+//! | `storm_connects_failed_total` | counter | connects of clients that come back | |
+//! | `storm_retries_total` | counter | times that such a client decided to come back | |
+//!
+//! No message costs anything. What messages add up to is published when a session ends, and of
+//! all that are open when the application asks for it (`Hub::publish`, `Reconnecting::publish`),
+//! as what is new since the last time: so the counters of several servers add up, and a slow
+//! asker loses nothing. A counter that is written for each message is a cache line that all
+//! threads fight for; a gap until the next asking is what a scrape has anyway.
+
+#![cfg_attr(not(feature = "metrics"), allow(unused_variables, unused_macros))]
+
+use core::time::Duration;
+
+use super::metrics::Traffic;
+use crate::connection::reason::DisconnectReason;
+use crate::server::admission::Refusal;
+
+/// Adds to a counter, or does nothing.
+#[cfg(feature = "metrics")]
+macro_rules! count {
+    ($by:expr, $name:literal $($labels:tt)*) => {
+        metrics::counter!($name $($labels)*).increment($by)
+    };
+}
+
+/// Adds to a gauge, or does nothing.
+#[cfg(feature = "metrics")]
+macro_rules! move_gauge {
+    ($by:expr, $name:literal $($labels:tt)*) => {
+        metrics::gauge!($name $($labels)*).increment($by)
+    };
+}
+
+/// Records a duration, or does nothing.
+#[cfg(feature = "metrics")]
+macro_rules! record {
+    ($duration:expr, $name:literal $($labels:tt)*) => {
+        metrics::histogram!($name $($labels)*).record($duration)
+    };
+}
+
+#[cfg(not(feature = "metrics"))]
+macro_rules! nothing {
+    ($($nothing:tt)*) => {{}};
+}
+#[cfg(not(feature = "metrics"))]
+use nothing as count;
+#[cfg(not(feature = "metrics"))]
+use nothing as move_gauge;
+#[cfg(not(feature = "metrics"))]
+use nothing as record;
+
+/// Whose sessions they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose {
+    Server,
+    Client,
+}
+
+impl Whose {
+    #[cfg(feature = "metrics")]
+    const fn role(self) -> &'static str {
+        match self {
+            Whose::Server => "server",
+            Whose::Client => "client",
+        }
+    }
+}
+
+pub(crate) fn admitted() {
+    move_gauge!(1.0, "storm_connections");
+}
+
+pub(crate) fn left() {
+    move_gauge!(-1.0, "storm_connections");
+}
+
+pub(crate) fn refused(refusal: Refusal) {
+    count!(1, "storm_refused_total", "why" => match refusal {
+        Refusal::Full => "full",
+        Refusal::PerIp => "per_ip",
+        Refusal::Rate => "rate",
+        Refusal::Stopping => "stopping",
+    });
+}
+
+pub(crate) fn unopened(reason: &DisconnectReason) {
+    count!(1, "storm_unopened_total", "cause" => cause(reason), "side" => side(reason));
+}
+
+pub(crate) fn opened(whose: Whose, after: Duration) {
+    count!(1, "storm_sessions_opened_total", "role" => whose.role());
+    move_gauge!(1.0, "storm_sessions", "role" => whose.role());
+    record!(after, "storm_opening_seconds", "role" => whose.role());
+}
+
+pub(crate) fn ended(whose: Whose, after: Duration, reason: &DisconnectReason, news: Traffic) {
+    move_gauge!(-1.0, "storm_sessions", "role" => whose.role());
+    count!(
+        1, "storm_sessions_closed_total",
+        "role" => whose.role(), "cause" => cause(reason), "side" => side(reason)
+    );
+    record!(after, "storm_session_seconds", "role" => whose.role());
+    traffic(whose, news);
+}
+
+pub(crate) fn traffic(whose: Whose, news: Traffic) {
+    let Traffic { bytes_sent, bytes_received, messages_sent, messages_received, undelivered } =
+        news;
+    let role = whose;
+    count!(messages_received, "storm_messages_total", "role" => role.role(), "direction" => "in");
+    count!(messages_sent, "storm_messages_total", "role" => role.role(), "direction" => "out");
+    count!(bytes_received, "storm_bytes_total", "role" => role.role(), "direction" => "in");
+    count!(bytes_sent, "storm_bytes_total", "role" => role.role(), "direction" => "out");
+    count!(undelivered, "storm_undelivered_bytes_total", "role" => role.role());
+}
+
+pub(crate) fn connect_failed() {
+    count!(1, "storm_connects_failed_total");
+}
+
+pub(crate) fn retrying() {
+    count!(1, "storm_retries_total");
+}
+
+/// The name of a cause, as labels have it.
+#[cfg(feature = "metrics")]
+fn cause(reason: &DisconnectReason) -> &'static str {
+    use crate::connection::reason::Cause;
+    match reason.cause {
+        Cause::Closed => "closed",
+        Cause::GoingAway => "going_away",
+        Cause::Aborted => "aborted",
+        Cause::Lost => "lost",
+        Cause::ProtocolError => "protocol_error",
+        Cause::MessageTooBig => "message_too_big",
+        Cause::TransportError => "transport_error",
+        Cause::TlsError => "tls_error",
+        Cause::HandshakeTimeout => "handshake_timeout",
+        Cause::HeartbeatTimeout => "heartbeat_timeout",
+        Cause::IdleTimeout => "idle_timeout",
+        Cause::StallTimeout => "stall_timeout",
+        Cause::HandlerFailed => "handler_failed",
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn side(reason: &DisconnectReason) -> &'static str {
+    use crate::connection::reason::Side;
+    match reason.side {
+        Side::Local => "local",
+        Side::Remote => "remote",
+    }
+}
