@@ -231,7 +231,15 @@ pub(crate) fn with_open<'a>(
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
+    use std::thread;
+    use std::vec::Vec;
+
+    use super::super::registry::Registry;
+    use super::super::registry::tests::open;
     use super::*;
+    use crate::Outbox;
 
     fn traffic(messages_sent: u64, bytes_sent: u64) -> Traffic {
         Traffic { messages_sent, bytes_sent, ..Traffic::default() }
@@ -278,5 +286,39 @@ mod tests {
             unopened.count(&DisconnectReason::new(side, cause));
         }
         assert_eq!((unopened.answered, unopened.timed_out, unopened.failed), (1, 1, 2));
+    }
+
+    #[test]
+    fn no_snapshot_loses_a_session_that_ends_meanwhile_or_has_it_twice() {
+        const SESSIONS: usize = 2_000;
+        let registry = Arc::new(Registry::new());
+        let mut sessions: Vec<_> = (0..SESSIONS).map(|_| open(&registry)).collect();
+        sessions.iter().for_each(|session| session.shared().count_received(7, 1));
+        let rest = sessions.split_off(SESSIONS / 2);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let ending = [sessions, rest].map(|half| {
+                let registry = &registry;
+                scope.spawn(move || {
+                    for session in half {
+                        session.shared().end(&Outbox::new());
+                        registry.remove(&session);
+                    }
+                })
+            });
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let sessions = registry.metrics().sessions;
+                    let counted = (sessions.messages_received, sessions.bytes_received);
+                    assert_eq!(counted, (SESSIONS as u64, 7 * SESSIONS as u64));
+                    assert_eq!(sessions.open as u64 + sessions.lifetime.count(), SESSIONS as u64);
+                }
+            });
+            for thread in ending {
+                thread.join().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(registry.metrics().sessions.open, 0);
     }
 }

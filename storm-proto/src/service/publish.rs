@@ -1,21 +1,7 @@
 //! What is counted, published through the facade `metrics`: feature `metrics`, and nothing at
 //! all without it.
 //!
-//! | name | kind | unit | labels |
-//! |---|---|---|---|
-//! | `storm_connections` | gauge | connections, from accept to the last event | |
-//! | `storm_refused_total` | counter | connections closed at accept | `why`: `full`, `per_ip`, `rate`, `stopping` |
-//! | `storm_unopened_total` | counter | connections that became no session | `cause`, `side` |
-//! | `storm_sessions` | gauge | open sessions | `role`: `server`, `client` |
-//! | `storm_sessions_opened_total` | counter | sessions | `role` |
-//! | `storm_sessions_closed_total` | counter | sessions | `role`, `cause`, `side` |
-//! | `storm_opening_seconds` | histogram | from accept, or the start of a connect, to the open session | `role` |
-//! | `storm_session_seconds` | histogram | from the open session to its end | `role` |
-//! | `storm_messages_total` | counter | messages | `role`, `direction`: `in`, `out` |
-//! | `storm_bytes_total` | counter | bytes, framing included, TLS not | `role`, `direction` |
-//! | `storm_undelivered_bytes_total` | counter | bytes that were accepted by a send and lost | `role` |
-//! | `storm_connects_failed_total` | counter | connects of clients that come back | |
-//! | `storm_retries_total` | counter | times that such a client decided to come back | |
+//! `docs/observability.md` names every metric with its unit and its labels.
 //!
 //! No message costs anything. What messages add up to is published when a session ends, and of
 //! all that are open when the application asks for it (`Hub::publish`, `Reconnecting::publish`),

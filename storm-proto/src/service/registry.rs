@@ -458,8 +458,33 @@ impl Drop for Permit {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use core::net::SocketAddr;
+
+    use super::super::runtime::Ends;
+    use super::super::session::Identity;
     use super::*;
+    use crate::connection::link::Link;
+    use crate::connection::sender::Sender;
+    use crate::extensions::Extensions;
+    use crate::websocket::Role;
+    use crate::websocket::frame::close_code::CloseCode;
+    use crate::{Outbox, WaterMarks};
+
+    /// A session on the list that nobody drives.
+    pub(crate) fn open(registry: &Arc<Registry>) -> Session {
+        let sender = Sender::websocket_server(WaterMarks::default());
+        let link = Link::new(sender, Some(Role::Server), Arc::default(), Instant::ZERO);
+        let address = || SocketAddr::from(([127, 0, 0, 1], 80)).into();
+        let ends = Ends { peer: address(), local: address() };
+        let (connection, clock) = (1, || Instant::ZERO);
+        let registry_of = Some(registry.clone());
+        let session =
+            Session::new(link, Identity { connection, ends, clock, registry: registry_of });
+        session.shared().open(registry.next_id(), None, Extensions::new());
+        registry.opened(&session);
+        session
+    }
 
     /// One that comes over a Unix socket.
     fn admit(registry: &Arc<Registry>) -> Result<Permit, Refusal> {
@@ -490,6 +515,19 @@ mod tests {
         assert!(registry.stop());
         assert!(!registry.stop(), "once");
         assert!(admit(&registry).is_err());
+    }
+
+    #[test]
+    fn a_session_that_slips_in_while_the_server_drains_is_told_to_go() {
+        let registry = registry(Admission::default());
+        let first = open(&registry);
+        let drain = Drain::new().code(CloseCode::SERVICE_RESTART);
+        assert_eq!(registry.drain(drain), [first.id()]);
+        assert_eq!(first.state(), State::Open, "its wave comes");
+        let late = open(&registry);
+        assert_eq!(late.state(), State::Closing);
+        let sent = late.shared().end(&Outbox::new()).sent.clone();
+        assert_eq!(sent.unwrap().code(), CloseCode::SERVICE_RESTART);
     }
 
     #[test]

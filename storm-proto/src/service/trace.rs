@@ -1,24 +1,7 @@
 //! What happens, told to `tracing`: feature `tracing`, and nothing at all without it.
 //!
-//! | event | level | fields | when |
-//! |---|---|---|---|
-//! | `listening` | INFO | `address` | a server has its socket |
-//! | `accept failed` | WARN | `error` | the system gave no connection; the server goes on |
-//! | `refused` | DEBUG | `peer`, `why` | a connection was closed at accept |
-//! | `accepted` | TRACE | `connection`, `peer` | a connection was let in |
-//! | `answered` | DEBUG | `peer`, `status` | a request got its answer; 101 is a WebSocket |
-//! | `failed` | ERROR | `peer`, `error` | the application could not decide on a request |
-//! | `open` | DEBUG | `id`, `peer` | a session begins |
-//! | `lag` | INFO | `id`, `peer`, `queued` | a session's outbox is full, the first time since it had room |
-//! | `closed` | DEBUG, or INFO with an error, or ERROR with one of this side | `id`, `peer`, `side`, `cause`, `code`, `clean`, `undelivered`, `error` | a connection is over |
-//! | `reconnecting` | INFO | `attempt`, `delay`, `failure` | a client is to come back |
-//! | `gave up` | WARN | `failure` | a client does not come back |
-//! | `draining` | INFO | `sessions` | a shutdown begins |
-//! | `stopped` | INFO | `connections`, `aborted`, `stuck`, `undelivered`, `took` | a stop or a shutdown is over |
-//!
-//! All have the target `storm`. Whatever a connection does, its handler included, happens in the
-//! span `session` (INFO) with `connection`, `peer`, and `id` once it has one. Nothing has
-//! payloads, reasons of Close frames, paths or headers in it.
+//! `docs/observability.md` names every event with its level and its fields. Nothing has
+//! payloads, reasons of Close frames, paths, headers or pages in it.
 
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
@@ -61,17 +44,13 @@ impl Span {
     pub(crate) fn of(session: &Session) -> Span {
         #[cfg(feature = "tracing")]
         {
-            let span = tracing::info_span!(
+            Span(tracing::info_span!(
                 target: TARGET,
                 SESSION,
                 connection = session.shared().connection(),
                 peer = %session.peer(),
                 id = tracing::field::Empty,
-            );
-            if session.id() > 0 {
-                span.record("id", session.id());
-            }
-            Span(span)
+            ))
         }
         #[cfg(not(feature = "tracing"))]
         Span()
@@ -117,7 +96,7 @@ pub(crate) fn opened(session: &Session) {
     #[cfg(feature = "tracing")]
     {
         let span = tracing::Span::current();
-        // The span of this connection, and not of whoever has accepted it.
+        // The span of this connection, and not one around it, if nobody wants this one.
         if span.metadata().is_some_and(|span| (span.target(), span.name()) == (TARGET, SESSION)) {
             span.record("id", session.id());
         }
@@ -189,6 +168,7 @@ pub(crate) fn stopped(stopped: &Stopped) {
     tell!(
         INFO,
         connections = stopped.connections,
+        clean = stopped.clean,
         aborted = stopped.aborted,
         stuck = stopped.stuck,
         undelivered = stopped.undelivered,
