@@ -221,7 +221,7 @@ fn sessions_of_plain_tcp_and_of_clients_have_their_number_too() {
         let server = Server::bind("127.0.0.1:80").on_message(|_, _| tracing::info!("handled"));
         let _running = Sim::block_on(server.start()).unwrap();
         Sim::dial().send(b"x");
-        let _session = Sim::block_on(Client::<Sim>::new("tcp://example").connect()).unwrap();
+        let _session = Sim::block_on(Client::<Sim>::new("tcp://example:81").connect()).unwrap();
         Sim::run();
         let told = witness.lines();
         let inside: Vec<_> = told.iter().filter(|line| line.ends_with(" id=1]")).collect();
