@@ -11,7 +11,7 @@ use crate::Instant;
 /// How many addresses are remembered that have no connection but came a little while ago. They
 /// take 8 MiB at most. One address more is let in uncounted: who has so many addresses is not
 /// stopped by a limit for each, and must not be able to lock everybody else out.
-const RESTING: usize = 65_536;
+pub(crate) const RESTING: usize = 65_536;
 
 /// How many addresses are forgotten for each that comes: more than one, so that they get
 /// fewer, and not all, so that nobody waits for it.

@@ -14,14 +14,14 @@ use super::session::Session;
 
 /// How many groups a session may be in, unless the server says otherwise: their cost stays a
 /// tenth of what may wait to be written to the session.
-const MAX_GROUPS: usize = 256;
+pub(crate) const MAX_GROUPS: usize = 256;
 
 /// The longest name of a group in bytes. Names often come from peers, and are kept.
-const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 
 /// How many changes may wait to be told before joins are refused: a few megabytes. Leaving is
 /// never refused, but takes a join first.
-const MAX_UNTOLD: usize = 65_536;
+pub(crate) const MAX_UNTOLD: usize = 65_536;
 
 /// The groups of one server. A group is there while somebody is in it.
 #[derive(Debug)]

@@ -24,6 +24,8 @@ mod groups;
 mod handler;
 mod hub;
 mod inbox;
+#[cfg(test)]
+mod limits;
 mod membership;
 mod metrics;
 mod opening;

@@ -468,7 +468,6 @@ pub(crate) mod tests {
     use crate::connection::sender::Sender;
     use crate::extensions::Extensions;
     use crate::websocket::Role;
-    use crate::websocket::frame::close_code::CloseCode;
     use crate::{Outbox, WaterMarks};
 
     /// A session on the list that nobody drives.

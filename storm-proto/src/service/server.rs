@@ -48,7 +48,7 @@ use crate::websocket::{Role, WebSocket};
 
 /// How long a stop waits for connections that it has cut off: each needs a turn of its driver,
 /// and its last event.
-const LAST_TURN: Duration = Duration::from_secs(1);
+pub(crate) const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// A server that is about to start: raw TCP unless [`Server::framed`] or
 /// [`Server::websocket`] says otherwise.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 pub(crate) use self::shared::{Identity, Inner, Shared};
 use self::waits::Closed;
+#[cfg(test)]
+pub(in crate::service) use self::waits::MAX_WAITING;
 pub use self::waits::SendWait;
 use super::batch;
 use super::park;
