@@ -11,12 +11,13 @@ pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::histogram::Histogram;
 pub use crate::message::{Kind, Message, OwnedMessage};
 pub use crate::server::admission::Rate;
+pub use crate::server::drain::Drain;
 pub use crate::server::origins::{OriginError, Origins};
 pub use crate::service::{
-    Address, Audience, Callbacks, ClientMetrics, ConnectError, Delivering, Delivery, Drain,
-    Failure, GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, OpenError,
-    Refused, Retry, SendWait, ServerMetrics, Session, SocketOptions, State, Stopped, StreamError,
-    Totals, Unopened,
+    Address, Audience, Callbacks, ClientMetrics, ConnectError, Delivering, Delivery, Failure,
+    GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, OpenError, Refused,
+    Retry, SendWait, ServerMetrics, Session, SocketOptions, State, Stopped, StreamError, Totals,
+    Unopened,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

@@ -67,6 +67,9 @@
 //! `deflate`, off by default: compression of WebSocket messages (RFC 7692), to be asked for
 //! with `WebSocket::deflate`.
 //!
+//! `tracing` and `metrics`, off by default: what servers and clients do, told to these crates;
+//! `docs/observability.md` has the names.
+//!
 //! # Without std
 //!
 //! Without the default feature `std` the crate needs `alloc` only, and has everything but
@@ -129,6 +132,7 @@ pub use extensions::Extensions;
 
 pub(crate) mod server;
 pub use server::admission::Rate;
+pub use server::drain::Drain;
 pub use server::origins::{OriginError, Origins};
 
 #[cfg(feature = "std")]

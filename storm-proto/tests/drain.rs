@@ -12,9 +12,9 @@ use std::time::Duration;
 use sim::tools::{Journal, masked, poll, seconds};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Drain, Handler, Running, Session, Stopped};
+use storm_proto::service::{Handler, Running, Session, Stopped};
 use storm_proto::websocket::handshake::{Accept, Decision, Request, Response};
-use storm_proto::{CloseCode, DisconnectReason, Heartbeat, Message, WebSocket};
+use storm_proto::{CloseCode, DisconnectReason, Drain, Heartbeat, Message, WebSocket};
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
 

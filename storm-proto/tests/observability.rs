@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use sim::tools::{accept, masked, poll, seconds};
 use sim::{Peer, Sim};
-use storm_proto::service::{Client, Drain, Handler, Running, Session};
+use storm_proto::service::{Client, Handler, Running, Session};
 use storm_proto::websocket::handshake::{Accept, Decision, Request, Response};
-use storm_proto::{CloseCode, Heartbeat, Message, Reconnect, WebSocket};
+use storm_proto::{CloseCode, Drain, Heartbeat, Message, Reconnect, WebSocket};
 use witness::{Ledger, Witness};
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;

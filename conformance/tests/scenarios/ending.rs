@@ -3,8 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use storm_proto::service::Drain;
-use storm_proto::{Cause, CloseCode, Side};
+use storm_proto::{Cause, CloseCode, Drain, Side};
 
 use super::harness::{Harness, PATIENCE, teller, until};
 use super::raw::Raw;

@@ -14,8 +14,7 @@ const STEP: Duration = Duration::from_millis(100);
 ///
 /// ```
 /// # use core::time::Duration;
-/// # use storm_proto::CloseCode;
-/// # use storm_proto::service::Drain;
+/// # use storm_proto::{CloseCode, Drain};
 /// let drain = Drain::new()
 ///     .within(Duration::from_secs(60))
 ///     .over(Duration::from_secs(20))

@@ -14,7 +14,7 @@ use crate::framing::{Delimiter, LengthPrefix};
 use crate::server::{admission, backoff};
 use crate::websocket::Limits;
 use crate::websocket::handshake::{HeadLimits, client as handshake};
-use crate::{Heartbeat, Reconnect, Timeouts, WaterMarks};
+use crate::{Drain, Heartbeat, Reconnect, Timeouts, WaterMarks};
 
 const README: &str = include_str!("../../../README.md");
 
@@ -25,7 +25,7 @@ const ELSEWHERE: [&str; 2] = ["TLS record, handshake message", "stack of a handl
 fn limits() -> BTreeMap<&'static str, String> {
     let (head, websocket, beat) = (HeadLimits::new(), Limits::new(), Heartbeat::new());
     let (timeouts, again) = (Timeouts::new(), Reconnect::new());
-    let (admission, drain) = (admission::Admission::default(), super::Drain::new());
+    let (admission, drain) = (admission::Admission::default(), Drain::new());
     let (interval, missed) = (beat.interval.unwrap(), beat.missed);
     assert_eq!(interval * (missed + 1), Duration::from_secs(120), "as the row says");
     assert_eq!((again.factor, again.max_attempts), (2, None), "as the row says");

@@ -47,7 +47,6 @@ mod sync;
 mod trace;
 mod wire;
 
-pub use crate::server::drain::Drain;
 pub use audience::{Audience, Delivering, Delivery};
 pub use callbacks::{Callbacks, Unset};
 pub use client::Client;
