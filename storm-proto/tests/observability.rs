@@ -209,8 +209,10 @@ fn all_that_a_connection_does_is_in_its_span_also_what_the_handler_tells() {
         leave(&first);
         assert_eq!(
             witness.lines(),
-            ["DEBUG closed | id=1 peer=127.0.0.1:50000 side=Remote cause=Closed code=1000 \
-              clean=true undelivered=0 [session connection=1 peer=127.0.0.1:50000 id=1]"]
+            [
+                "DEBUG closed | id=1 peer=127.0.0.1:50000 side=\"remote\" cause=\"closed\" code=1000 \
+              clean=true undelivered=0 [session connection=1 peer=127.0.0.1:50000 id=1]"
+            ]
         );
     });
 }

@@ -117,7 +117,7 @@ impl Waves {
     /// When the next are due; `None` if nobody is left.
     pub(crate) fn next(&self, now: Instant) -> Option<Instant> {
         let next = self.wave(now) + 1;
-        let after = (self.over.as_nanos() * next).checked_div(self.more)?;
+        let after = self.over.as_nanos().saturating_mul(next).checked_div(self.more)?;
         let after = Duration::from_nanos(u64::try_from(after).unwrap_or(u64::MAX));
         // Rounded up to the nanosecond after which it is due.
         (next <= self.more).then(|| self.begun + after + Duration::from_nanos(1))

@@ -87,7 +87,7 @@ pub(crate) fn refused(refusal: Refusal) {
 }
 
 pub(crate) fn unopened(reason: &DisconnectReason) {
-    count!(1, "storm_unopened_total", "cause" => cause(reason), "side" => side(reason));
+    count!(1, "storm_unopened_total", "cause" => reason.cause.name(), "side" => reason.side.name());
 }
 
 pub(crate) fn opened(whose: Whose, after: Duration) {
@@ -100,7 +100,7 @@ pub(crate) fn ended(whose: Whose, after: Duration, reason: &DisconnectReason, ne
     move_gauge!(-1.0, "storm_sessions", "role" => whose.role());
     count!(
         1, "storm_sessions_closed_total",
-        "role" => whose.role(), "cause" => cause(reason), "side" => side(reason)
+        "role" => whose.role(), "cause" => reason.cause.name(), "side" => reason.side.name()
     );
     record!(after, "storm_session_seconds", "role" => whose.role());
     traffic(whose, news);
@@ -123,34 +123,4 @@ pub(crate) fn connect_failed() {
 
 pub(crate) fn retrying() {
     count!(1, "storm_retries_total");
-}
-
-/// The name of a cause, as labels have it.
-#[cfg(feature = "metrics")]
-fn cause(reason: &DisconnectReason) -> &'static str {
-    use crate::connection::reason::Cause;
-    match reason.cause {
-        Cause::Closed => "closed",
-        Cause::GoingAway => "going_away",
-        Cause::Aborted => "aborted",
-        Cause::Lost => "lost",
-        Cause::ProtocolError => "protocol_error",
-        Cause::MessageTooBig => "message_too_big",
-        Cause::TransportError => "transport_error",
-        Cause::TlsError => "tls_error",
-        Cause::HandshakeTimeout => "handshake_timeout",
-        Cause::HeartbeatTimeout => "heartbeat_timeout",
-        Cause::IdleTimeout => "idle_timeout",
-        Cause::StallTimeout => "stall_timeout",
-        Cause::HandlerFailed => "handler_failed",
-    }
-}
-
-#[cfg(feature = "metrics")]
-fn side(reason: &DisconnectReason) -> &'static str {
-    use crate::connection::reason::Side;
-    match reason.side {
-        Side::Local => "local",
-        Side::Remote => "remote",
-    }
 }

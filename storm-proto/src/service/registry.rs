@@ -153,9 +153,8 @@ impl Registry {
         let is_late = self.is_stopping();
         drop(table);
         if is_late {
-            session
-                .shared()
-                .go_away(self.drain.get().map_or(CloseCode::GOING_AWAY, |drain| drain.code));
+            let code = self.draining().map_or(CloseCode::GOING_AWAY, |drain| drain.code);
+            session.shared().go_away(code);
         }
     }
 
@@ -167,7 +166,7 @@ impl Registry {
         let after = opening.map(|(_, since)| session.shared().opened() - since).unwrap_or_default();
         table.sessions.insert(session);
         table.ledger.opened(after);
-        let drain = self.drain.get();
+        let drain = self.draining();
         drop(table);
         publish::opened(Whose::Server, after);
         if let Some(drain) = drain {

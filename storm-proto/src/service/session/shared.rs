@@ -187,7 +187,9 @@ impl Shared {
         let was_lagging = inner.link.sender.is_backpressured();
         let queued = queue(&mut inner.link);
         if queued == Err(SendError::Full) && !was_lagging {
+            drop(inner);
             trace::lagging(self, before);
+            return queued;
         }
         queued?;
         let after = inner.link.sender.queued();
