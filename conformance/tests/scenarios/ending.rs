@@ -106,7 +106,9 @@ pub(crate) fn counters_say_what_came_and_went<H: Harness>() {
             }
         });
         let talk = || {
-            let mut peer = Raw::websocket(address);
+            let mut peer = Raw::connect(address);
+            peer.send(UPGRADE);
+            assert!(peer.head().starts_with("HTTP/1.1 101 "));
             for _ in 0..MESSAGES {
                 peer.send_frame(0x81, b"hello");
                 assert_eq!(peer.frame(), (0x81, b"hello".to_vec()));
