@@ -7,6 +7,7 @@
 mod scenarios {
     pub(crate) mod client;
     pub(crate) mod compressed;
+    pub(crate) mod ending;
     pub(crate) mod harness;
     pub(crate) mod lasting;
     pub(crate) mod limits;
@@ -101,6 +102,12 @@ macro_rules! other_scenarios {
                 connections_over_the_limit_are_closed_at_once,
                 an_ipv4_peer_reaches_a_dual_stack_server,
                 an_address_in_use_is_an_error,
+            }
+            ending {
+                a_shutdown_sends_newcomers_away_until_the_last_session_is_gone,
+                a_shutdown_cuts_off_who_does_not_answer,
+                a_shutdown_that_is_given_up_is_finished_by_a_stop,
+                counters_say_what_came_and_went,
             }
             client {
                 a_client_is_told_why_it_was_refused,

@@ -9,14 +9,16 @@ pub use crate::connection::reason::{Cause, DisconnectReason, Side};
 pub use crate::connection::slow::{Key, Lag, SlowConsumer};
 pub use crate::error::{Error, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
+pub use crate::histogram::Histogram;
 pub use crate::message::{Kind, Message, OwnedMessage};
+pub use crate::server::drain::Drain;
 pub use crate::server::origins::{OriginError, Origins};
 pub use crate::server::rate::Rate;
 pub use crate::service::{
-    Address, Audience, Callbacks, ConnectError, ControlFrame, Delivering, Delivery, Failure,
-    GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, Middleware, OpenError,
-    Outcome, RateLimit, Retry, SendWait, Session, SocketOptions, State, Stopped, StreamError,
-    middleware,
+    Address, Audience, Callbacks, ClientMetrics, ConnectError, ControlFrame, Delivering, Delivery,
+    Failure, GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, Middleware,
+    OpenError, Outcome, RateLimit, Refused, Retry, SendWait, ServerMetrics, Session, SocketOptions,
+    State, Stopped, StreamError, Totals, Unopened, middleware,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

@@ -67,6 +67,9 @@
 //! `deflate`, off by default: compression of WebSocket messages (RFC 7692), to be asked for
 //! with `WebSocket::deflate`.
 //!
+//! `tracing` and `metrics`, off by default: what servers and clients do, told to these crates;
+//! `docs/observability.md` has the names.
+//!
 //! # Without std
 //!
 //! Without the default feature `std` the crate needs `alloc` only, and has everything but
@@ -86,6 +89,9 @@ pub use time::Instant;
 
 mod timer;
 pub use timer::Timer;
+
+mod histogram;
+pub use histogram::Histogram;
 
 mod random;
 pub use random::Random;
@@ -126,6 +132,7 @@ mod extensions;
 pub use extensions::Extensions;
 
 pub(crate) mod server;
+pub use server::drain::Drain;
 pub use server::origins::{OriginError, Origins};
 pub use server::rate::Rate;
 

@@ -18,6 +18,7 @@ use runtime::Woven;
 use shuttle::future::{block_on, spawn};
 use shuttle::sync::Mutex;
 use shuttle::thread;
+use storm_proto::Drain;
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Hub, Running, Server, Session};
 
@@ -219,6 +220,29 @@ fn a_stop_ends_those_who_just_come() {
             }
             assert_eq!(stopped.await.unwrap().aborted, 0);
             assert_eq!(hub.count(), 0);
+        });
+    });
+}
+
+#[test]
+fn a_shutdown_forgets_nobody_and_counts_everybody_once() {
+    explore(|| {
+        block_on(async {
+            let network = Woven::default();
+            let running = server(&network).start().await.unwrap();
+            let hub = running.hub();
+            let comes = network.clone();
+            let peers = thread::spawn(move || [comes.dial(64), comes.dial(64)]);
+            let drain = Drain::new().over(Duration::ZERO);
+            let stopped = spawn(async move { running.shutdown(drain).await });
+            for mut peer in peers.join().unwrap() {
+                spawn(async move { while !peer.read().await.is_empty() {} });
+            }
+            let stopped = stopped.await.unwrap();
+            let counted = hub.metrics();
+            assert_eq!((stopped.aborted, stopped.clean), (0, counted.sessions.clean));
+            assert_eq!((counted.connections, counted.sessions.open), (0, 0));
+            assert_eq!(counted.admitted, counted.sessions.opened);
         });
     });
 }

@@ -52,3 +52,8 @@ pub type Inbox = storm_proto::service::Inbox<Tokio>;
 #[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// And those of the guide to what is counted and told.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/observability.md")]
+struct Observability;

@@ -12,7 +12,7 @@ use crate::websocket::handshake::{HandshakeError, Headers};
 
 /// How much of a `Retry-After` is heeded: a server that names a longer time has made a
 /// mistake, or is worth a look before that.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// How a client comes back after a failed connect or a lost session.
 ///

@@ -32,7 +32,7 @@ use crate::{Instant, Timer};
 /// Bytes that a peer may still send after our last word before it is cut off: what
 /// fits in the buffers of a fast network, so that its reader sees that word instead
 /// of a reset.
-const DISCARD_LIMIT: usize = 16 << 20;
+pub(crate) const DISCARD_LIMIT: usize = 16 << 20;
 
 /// What the transport is to do next, beyond reading, writing and waiting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -68,7 +68,7 @@ impl Control {
     /// How many of a kind may wait; the next replaces the latest of them. RFC 6455 section
     /// 5.5.3 asks for an answer to the latest Ping only; peers that send a few in a row
     /// like to see all of them answered.
-    const fn limit(self) -> usize {
+    pub(crate) const fn limit(self) -> usize {
         match self {
             Control::Ping => 1,
             Control::Pong => 16,

@@ -53,6 +53,41 @@ pub enum Cause {
     HandlerFailed,
 }
 
+impl Side {
+    /// A word for logs and labels, such as `remote`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Local => "local",
+            Side::Remote => "remote",
+        }
+    }
+}
+
+impl Cause {
+    /// A word for logs and labels, such as `heartbeat_timeout`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cause::Closed => "closed",
+            Cause::GoingAway => "going_away",
+            Cause::Aborted => "aborted",
+            Cause::Lost => "lost",
+            Cause::ProtocolError => "protocol_error",
+            Cause::MessageTooBig => "message_too_big",
+            Cause::TransportError => "transport_error",
+            Cause::TlsError => "tls_error",
+            Cause::HandshakeTimeout => "handshake_timeout",
+            Cause::HeartbeatTimeout => "heartbeat_timeout",
+            Cause::IdleTimeout => "idle_timeout",
+            Cause::StallTimeout => "stall_timeout",
+            Cause::SlowConsumer => "slow_consumer",
+            Cause::RateLimited => "rate_limited",
+            Cause::HandlerFailed => "handler_failed",
+        }
+    }
+}
+
 /// The last word about a connection. The first reason wins: what fails while a
 /// connection is already closing does not change it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -25,6 +25,19 @@ pub(crate) struct Admission {
     pub(crate) origins: Option<Origins>,
 }
 
+/// Why a connection is not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// The server has as many as it takes.
+    Full,
+    /// The address has as many as it may.
+    PerIp,
+    /// The address comes too often.
+    Rate,
+    /// The server is stopping.
+    Stopping,
+}
+
 /// The addresses that are connected, or were a little while ago, each with its bucket.
 #[derive(Default, Debug)]
 pub(crate) struct Addresses(Roster<IpAddr, Instant>);
@@ -34,33 +47,33 @@ pub(crate) struct Addresses(Roster<IpAddr, Instant>);
 pub(crate) struct Place(Option<IpAddr>);
 
 impl Addresses {
-    /// Lets a connection in and counts it; `None` if its address has too many, or comes too
-    /// often. One that is not let in costs its address no token.
+    /// Lets a connection in and counts it, unless its address has too many, or comes too often.
+    /// One that is not let in costs its address no token.
     pub(crate) fn admit(
         &mut self,
         address: IpAddr,
         admission: &Admission,
         now: Instant,
-    ) -> Option<Place> {
+    ) -> Result<Place, Refusal> {
         if admission.max_per_ip.is_none() && admission.rate.is_none() {
-            return Some(Place::default());
+            return Ok(Place::default());
         }
         self.0.forget(now);
         let address = one_of_many(address);
         let known = self.0.get(address);
         let (connections, full_at) = known.map_or((0, now), |(n, full_at)| (n, *full_at));
         if admission.max_per_ip.is_some_and(|max| connections >= max) {
-            return None;
+            return Err(Refusal::PerIp);
         }
         let full_next = match admission.rate {
-            Some(rate) => rate.take(1, full_at, now)?,
+            Some(rate) => rate.take(1, full_at, now).ok_or(Refusal::Rate)?,
             None => now,
         };
         if known.is_none() && self.0.resting() >= RESTING {
-            return Some(Place::default());
+            return Ok(Place::default());
         }
         *self.0.come(address) = full_next;
-        Some(Place(Some(address)))
+        Ok(Place(Some(address)))
     }
 
     /// A connection that was let in is over.
@@ -94,12 +107,12 @@ mod tests {
         let (mut addresses, limits) = (Addresses::default(), limits(Some(2), None));
         let mut admit = |address| addresses.admit(ip(address), &limits, Instant::ZERO);
         let first = admit("10.0.0.1").unwrap();
-        assert!(admit("::ffff:10.0.0.1").is_some());
-        assert!(admit("10.0.0.1").is_none());
-        assert!(admit("10.0.0.2").is_some());
+        assert!(admit("::ffff:10.0.0.1").is_ok());
+        assert_eq!(admit("10.0.0.1").unwrap_err(), Refusal::PerIp);
+        assert!(admit("10.0.0.2").is_ok());
         addresses.leave(&first);
-        assert!(addresses.admit(A, &limits, Instant::ZERO).is_some());
-        assert!(addresses.admit(A, &limits, Instant::ZERO).is_none());
+        assert!(addresses.admit(A, &limits, Instant::ZERO).is_ok());
+        assert!(addresses.admit(A, &limits, Instant::ZERO).is_err());
     }
 
     #[test]
@@ -108,7 +121,7 @@ mod tests {
         let mut addresses = Addresses::default();
         let mut come_and_go = |millis| {
             let place = addresses.admit(A, &limits, Instant::from_millis(millis));
-            place.map(|place| addresses.leave(&place)).is_some()
+            place.map(|place| addresses.leave(&place)).is_ok()
         };
         assert!(come_and_go(0) && come_and_go(0));
         assert!(!come_and_go(0) && !come_and_go(999), "and those refused cost nothing");
@@ -147,7 +160,8 @@ mod tests {
             let place = addresses.admit(nth(n), &limits, Instant::ZERO).unwrap();
             addresses.leave(&place);
         }
-        assert!(addresses.admit(nth(0), &limits, Instant::ZERO).is_none(), "nobody was dropped");
+        let again = addresses.admit(nth(0), &limits, Instant::ZERO);
+        assert_eq!(again.unwrap_err(), Refusal::Rate, "nobody was dropped");
         for _ in 0..3 {
             let stranger = addresses.admit(A, &limits, Instant::ZERO).unwrap();
             assert!(stranger.0.is_none());

@@ -5,10 +5,10 @@ use core::time::Duration;
 use crate::error::TransportErrorKind;
 
 /// The first pause after an error that will not go away by itself.
-const FIRST: Duration = Duration::from_millis(10);
+pub(crate) const FIRST: Duration = Duration::from_millis(10);
 
 /// The longest pause: a server that ran out of descriptors looks this often.
-const LONGEST: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST: Duration = Duration::from_secs(1);
 
 /// The pause after an accept error.
 ///

@@ -7,12 +7,22 @@ use super::roster::Buckets;
 use crate::Instant;
 
 /// What is allowed to each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Allowance {
     pub(crate) messages: Option<Rate>,
     /// Of payload.
     pub(crate) bytes: Option<Rate>,
     pub(crate) control_frames: Option<Rate>,
+}
+
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance {
+            messages: Some(Rate::per_second(100)),
+            bytes: None,
+            control_frames: Some(Rate::per_second(10).burst(100)),
+        }
+    }
 }
 
 /// What one has used of it: the times when the buckets are full.

@@ -33,6 +33,9 @@ use crate::tls::TlsClient;
 use crate::websocket::WebSocket;
 use crate::websocket::handshake::Offer;
 
+/// Long enough for a slow name server and a few addresses, short enough to be waited for.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A client that is about to connect.
 #[must_use = "a client does nothing until it connects"]
 pub struct Client<R, H = Callbacks> {
@@ -53,7 +56,7 @@ impl<R: Runtime + Default> Client<R> {
             chain: Chain::default(),
             socket: SocketOptions::new(),
             way: Way::Direct,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
             #[cfg(feature = "tls")]
             tls: OnceLock::new(),
         };

@@ -24,6 +24,7 @@ use super::registry::Permit;
 use super::runtime::Transport;
 use super::session::Session;
 use super::stage::Stage;
+use super::trace;
 use super::wire::{Cut, Wire, catch_in};
 use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
@@ -88,7 +89,8 @@ pub(crate) fn drive<T: Transport, H: Handler>(
     let Driver { mut wire, mut receiver, handler, guard, expects_request } = driver;
     // A client comes here opened.
     let unopened = expects_request || (guard.permit.is_some() && wire.is_secured());
-    async move {
+    let span = trace::Span::of(&guard.session);
+    span.around(async move {
         let session = &guard.session;
         let shared = session.shared();
         if unopened {
@@ -99,6 +101,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             }
         }
 
+        trace::opened(session);
         wire.opened(session);
         let mut over = false;
         if shared.chain().connected(session) {
@@ -194,7 +197,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             input.give();
         }
         Box::pin(finish(wire, &guard, &handler)).await;
-    }
+    })
 }
 
 /// The size of a message that was inflated and is larger than what was here: its answer needs
@@ -223,6 +226,7 @@ fn is_over<T: Transport>(session: &Session, wire: &Wire<T>, cut: Cut) -> bool {
 async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
     let session = &guard.session;
     let reason = session.shared().end(wire.outbox());
+    trace::closed(session, &reason);
     drop(wire);
     if let Some(permit) = &guard.permit {
         permit.registry().remove(session);
@@ -242,6 +246,7 @@ async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler:
 /// The end of a connection that never became a session: at most an error to tell.
 async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
     let reason = guard.session.shared().end(wire.outbox());
+    trace::closed(&guard.session, &reason);
     drop(wire);
     if let Some(error) = &reason.error {
         guard.session.shared().chain().failed(None, error);
@@ -325,7 +330,7 @@ mod tests {
             size::<Hoarder, _>(drive::<NoTransport, Hoarder>),
         );
         std::println!("{echo} bytes with an echo, {hoarder} with a page across a wait");
-        assert!(echo <= 560, "{echo} bytes");
+        assert!(echo <= 560 + size_of::<trace::Span>(), "{echo} bytes");
         assert!(hoarder >= echo + 4000, "as the documentation of Handler warns");
     }
 }

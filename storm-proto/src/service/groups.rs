@@ -14,14 +14,14 @@ use super::session::Session;
 
 /// How many groups a session may be in, unless the server says otherwise: their cost stays a
 /// tenth of what may wait to be written to the session.
-const MAX_GROUPS: usize = 256;
+pub(crate) const MAX_GROUPS: usize = 256;
 
 /// The longest name of a group in bytes. Names often come from peers, and are kept.
-const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 
 /// How many changes may wait to be told before joins are refused: a few megabytes. Leaving is
 /// never refused, but takes a join first.
-const MAX_UNTOLD: usize = 65_536;
+pub(crate) const MAX_UNTOLD: usize = 65_536;
 
 /// The groups of one server. A group is there while somebody is in it.
 #[derive(Debug)]
@@ -174,6 +174,10 @@ impl Members {
         self.0.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// In the order of their numbers, which is that in which they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.0.values()
@@ -182,43 +186,18 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    use core::net::SocketAddr;
     use core::sync::atomic::{AtomicBool, Ordering};
     use std::collections::BTreeSet;
     use std::string::{String, ToString};
-    use std::sync::{Mutex, Weak};
+    use std::sync::Mutex;
     use std::{format, thread, vec};
 
-    use super::super::callbacks::Callbacks;
     use super::super::handler::Handler;
     use super::super::hub::Hub;
-    use super::super::middleware::Chain;
     use super::super::registry::Registry;
-    use super::super::runtime::Ends;
-    use super::super::session::Identity;
+    use super::super::registry::tests::open;
     use super::*;
-    use crate::connection::link::Link;
-    use crate::connection::sender::Sender;
-    use crate::extensions::Extensions;
-    use crate::websocket::Role;
-    use crate::{Instant, Random, WaterMarks};
-
-    /// A listed session that nobody drives.
-    fn open(registry: &Arc<Registry>) -> Session {
-        let sender = Sender::websocket_server(WaterMarks::default());
-        let link = Link::new(sender, Some(Role::Server), Arc::default(), Instant::from_secs(1));
-        let address = SocketAddr::from(([127, 0, 0, 1], 80)).into();
-        let ends = Ends { peer: address, local: SocketAddr::from(([127, 0, 0, 1], 81)).into() };
-        let (connection, clock) = (1, || Instant::from_secs(1));
-        let registry_of = Some(registry.clone());
-        let chain = Chain::default();
-        let handler = Weak::<Callbacks>::new();
-        let identity = Identity { connection, ends, clock, handler, registry: registry_of, chain };
-        let session = Session::new(link, identity);
-        session.shared().open(registry.next_id(), None, Extensions::new());
-        registry.opened(&session);
-        session
-    }
+    use crate::Random;
 
     fn registry() -> Arc<Registry> {
         Arc::new(Registry::new())

@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use super::audience::Audience;
 use super::groups::Members;
+use super::metrics::ServerMetrics;
 use super::registry::Registry;
 use super::session::{Session, State};
 
@@ -59,6 +60,28 @@ impl Hub {
     /// how many there were. Does not wait.
     pub fn close_all(&self) -> usize {
         self.all().close()
+    }
+
+    /// What was counted since the server started. It takes one step for each open session, so
+    /// it is made for every few seconds, not for every message.
+    #[must_use]
+    pub fn metrics(&self) -> ServerMetrics {
+        self.registry.metrics()
+    }
+
+    /// Publishes, through the facade `metrics`, what messages have added up to since the last
+    /// call; as costly as [`Hub::metrics`]. To be called before each scrape, or every few
+    /// seconds: what sessions that are over came to is published without it.
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        self.registry.publish();
+    }
+
+    /// True once the server drains or stops: a health check may say so, before newcomers are
+    /// sent elsewhere.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.registry.draining().is_some() || self.registry.is_stopping()
     }
 
     /// The names of all groups, in no order. Each has at least one member.

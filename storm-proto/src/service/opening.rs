@@ -15,6 +15,7 @@ use super::handler::Handler;
 use super::runtime::Transport;
 use super::session::Session;
 use super::stage::Stage;
+use super::trace;
 use super::wire::{Cut, Wire};
 use crate::client::proxy::tunnel::{Progress, Tunnel};
 use crate::client::proxy::{Proxy, ProxyError};
@@ -105,10 +106,15 @@ async fn open<T: Transport, H: Handler>(
                 let mut request = request.with_peer(session.peer().ip());
                 #[cfg(feature = "tls")]
                 request.secured(session.tls());
-                let decision = match foreign_page(guard, &request) {
-                    Some(refusal) => refusal.into(),
-                    None => decide(wire, session, handler, &request).await?,
-                };
+                let decision =
+                    match foreign_page(guard, &request).or_else(|| last_orders(guard, &request)) {
+                        Some(refusal) => refusal.into(),
+                        // The application may have taken its time.
+                        None => {
+                            let decision = decide(wire, session, handler, &request).await?;
+                            last_orders(guard, &request).map_or(decision, Decision::from)
+                        }
+                    };
                 request.answer(decision, &shared.lock().link.options().websocket)
             }
             Err(refusal) => Answer::closing(&refusal, ""),
@@ -116,6 +122,7 @@ async fn open<T: Transport, H: Handler>(
         if let Some(error) = answer.error {
             report(wire, session, handler, Error::Local(LocalError::Answer(error))).await?;
         }
+        trace::answered(session, answer.status);
         wire.queue_opening(shared, [answer.head, answer.body]);
         match answer.accepted {
             Some(accept) => {
@@ -144,6 +151,12 @@ fn foreign_page(guard: &Guard, request: &Request) -> Option<Response> {
     origins.check(request).err()
 }
 
+/// The refusal of those who want in while the server drains.
+fn last_orders(guard: &Guard, request: &Request) -> Option<Response> {
+    let drain = guard.permit.as_ref()?.registry().draining()?;
+    request.is_upgrade().then(|| drain.refusal())
+}
+
 /// Asks the application. `None` if the connection is over before it has answered.
 async fn decide<T: Transport, H: Handler>(
     wire: &mut Wire<T>,
@@ -170,6 +183,7 @@ async fn report<T: Transport, H: Handler>(
     error: Error,
 ) -> Option<()> {
     session.shared().chain().failed(None, &error);
+    trace::failed(session, &error);
     let told = pin!(handler.on_error(None, &error));
     match call(wire, session, told).await {
         Ok(()) | Err(Cut::Panicked) => Some(()),

@@ -23,10 +23,10 @@ pub(crate) const BULK: usize = 256 << 10;
 const PAGE: usize = 4096;
 
 /// How many buffers of each kind a thread keeps.
-const KEPT: usize = 16;
+pub(crate) const KEPT: usize = 16;
 
 /// Outboxes above this capacity are not kept: one burst must not pin memory for ever.
-const MAX_OUTBOX: usize = 256 << 10;
+pub(crate) const MAX_OUTBOX: usize = 256 << 10;
 
 std::thread_local! {
     static POOL: RefCell<Pool> =

@@ -67,11 +67,7 @@ enum Who {
 impl Default for RateLimit {
     fn default() -> RateLimit {
         RateLimit {
-            allowed: Allowance {
-                messages: Some(Rate::per_second(100)),
-                bytes: None,
-                control_frames: Some(Rate::per_second(10).burst(100)),
-            },
+            allowed: Allowance::default(),
             per_ip: false,
             excess: Excess::Disconnect,
             on_exceeded: None,
@@ -228,29 +224,13 @@ impl fmt::Debug for RateLimit {
 
 #[cfg(test)]
 mod tests {
-    use core::net::SocketAddr;
-    use std::sync::{Arc, Weak};
 
     use super::*;
-    use crate::connection::link::Link;
     use crate::connection::reason::{Cause, Side};
-    use crate::connection::sender::Sender;
-    use crate::service::callbacks::Callbacks;
-    use crate::service::middleware::Chain;
-    use crate::service::runtime::Ends;
-    use crate::service::session::Identity;
-    use crate::websocket::Role;
-    use crate::{Instant, WaterMarks};
+    use crate::service::session::tests::undriven;
 
-    /// A session that nobody drives.
     fn session_from(ip: u32) -> Session {
-        let sender = Sender::websocket_server(WaterMarks::default());
-        let link = Link::new(sender, Some(Role::Server), Arc::default(), Instant::ZERO);
-        let peer = SocketAddr::from((ip.to_be_bytes(), 5000)).into();
-        let local = SocketAddr::from(([127, 0, 0, 1], 80)).into();
-        let (ends, clock) = (Ends { peer, local }, || Instant::from_secs(1));
-        let (handler, chain) = (Weak::<Callbacks>::new(), Chain::default());
-        Session::new(link, Identity { connection: 1, ends, clock, handler, registry: None, chain })
+        undriven(ip.to_be_bytes(), None)
     }
 
     /// Comes, sends so many messages, and leaves; returns how many pass.

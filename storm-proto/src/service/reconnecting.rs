@@ -13,10 +13,13 @@ use super::connect_error::ConnectError;
 use super::connector::Connector;
 use super::driver::{contained, drive};
 use super::handler::Handler;
+use super::metrics::{ClientMetrics, Ledger, with_open};
+use super::publish::{self, Whose};
 use super::race::before;
 use super::runtime::Runtime;
 use super::session::{Session, State};
 use super::sync::{Mutex, MutexGuard};
+use super::trace;
 use crate::client::reconnect::{Backoff, Next, Reconnect};
 use crate::connection::reason::{DisconnectReason, Side};
 use crate::error::SendError;
@@ -76,6 +79,11 @@ struct Inner {
     stopping: bool,
     over: bool,
     failure: Option<Failure>,
+    /// What was counted, but for the session that is open.
+    attempts: u64,
+    failed: u64,
+    retries: u64,
+    ledger: Ledger,
     waiting: Vec<Waker>,
 }
 
@@ -102,6 +110,21 @@ impl<R: Runtime> Reconnecting<R> {
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         self.standing.session()
+    }
+
+    /// What was counted since the start.
+    #[must_use]
+    pub fn metrics(&self) -> ClientMetrics {
+        self.standing.metrics()
+    }
+
+    /// Publishes, through the facade `metrics`, what messages have added up to since the last
+    /// call; see [`Hub::publish`](super::Hub::publish).
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        let all = self.metrics().sessions.traffic();
+        let news = self.standing.lock().ledger.publish(all);
+        publish::traffic(Whose::Client, news);
     }
 
     /// Sends through the open session; see [`Session::send`].
@@ -183,13 +206,15 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
         let mut number = 0;
         loop {
             number += 1;
+            self.standing.lock().attempts += 1;
+            let begun = R::now();
             let connected = self.connector.connect(&self.handler, number);
             let Some(connected) = self.standing.unless_stopped(connected).await else { return };
             let (failure, next) = match connected {
                 Ok(driver) => {
                     let session = driver.guard.session.clone();
                     self.backoff.connected(R::now());
-                    self.standing.opened(session.clone());
+                    self.standing.opened(session.clone(), R::now() - begun);
                     drive(driver).await;
                     let Some(reason) = session.reason() else { return };
                     if self.standing.closed() || is_on_purpose(&reason) {
@@ -198,12 +223,17 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
                     (Failure::Lost(reason), self.backoff.lost(R::now()))
                 }
                 Err(error) => {
+                    self.standing.lock().failed += 1;
+                    publish::connect_failed();
                     let verdict = error.verdict();
                     (Failure::Connect(Arc::new(error)), self.backoff.failed(verdict))
                 }
             };
             let Next::Wait { delay, attempt } = next else { return self.give_up(failure).await };
             let retry = Retry::Waiting { attempt, delay, failure };
+            self.standing.lock().retries += 1;
+            publish::retrying();
+            trace::retrying(&retry);
             contained(self.handler.on_reconnecting(&retry)).await;
             let pause = self.standing.until(|inner| inner.stopping.then_some(()));
             if before(&self.connector.runtime, R::now() + delay, pause).await.is_some() {
@@ -214,7 +244,9 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
 
     async fn give_up(&self, failure: Failure) {
         self.standing.lock().failure = Some(failure.clone());
-        contained(self.handler.on_reconnecting(&Retry::GaveUp { failure })).await;
+        let retry = Retry::GaveUp { failure };
+        trace::retrying(&retry);
+        contained(self.handler.on_reconnecting(&retry)).await;
     }
 }
 
@@ -229,10 +261,8 @@ struct Over(Arc<Standing>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        self.0.change(|inner| {
-            inner.session = None;
-            inner.over = true;
-        });
+        self.0.closed();
+        self.0.change(|inner| inner.over = true);
     }
 }
 
@@ -245,23 +275,46 @@ impl Standing {
         self.lock().open()
     }
 
+    /// Everything that was counted.
+    fn metrics(&self) -> ClientMetrics {
+        let inner = self.lock();
+        let (totals, open) = (inner.ledger.totals().clone(), inner.session.clone());
+        let (attempts, failed, retries) = (inner.attempts, inner.failed, inner.retries);
+        drop(inner);
+        ClientMetrics { attempts, failed, retries, sessions: with_open(totals, &open) }
+    }
+
     /// A session is open; closed at once if a stop came meanwhile.
-    fn opened(&self, session: Session) {
+    fn opened(&self, session: Session, after: Duration) {
         let stopping = self.change(|inner| {
             inner.session = Some(session.clone());
+            inner.ledger.opened(after);
             inner.stopping
         });
+        publish::opened(Whose::Client, after);
         if stopping {
             session.close();
         }
     }
 
-    /// The session is over. True if no other is to follow.
+    /// The session is over, if there was one, and goes into the books. True if no other is to
+    /// follow.
     fn closed(&self) -> bool {
-        self.change(|inner| {
-            inner.session = None;
+        let mut ended = None;
+        let stopping = self.change(|inner| {
+            let session = inner.session.take();
+            let over = session.and_then(|session| Some((session.metrics(), session.reason()?)));
+            if let Some((metrics, reason)) = over {
+                inner.ledger.ended(&metrics, &reason);
+                let all = inner.ledger.totals().traffic();
+                ended = Some((metrics.uptime, reason, inner.ledger.publish(all)));
+            }
             inner.stopping
-        })
+        });
+        if let Some((uptime, reason, news)) = ended {
+            publish::ended(Whose::Client, uptime, &reason, news);
+        }
+        stopping
     }
 
     fn stop(&self) {

@@ -10,14 +10,18 @@ use std::vec::Vec;
 use super::groups::{GroupChange, Groups, Members};
 use super::handler::Handler;
 use super::membership::JoinError;
+use super::metrics::{Ledger, Refused, ServerMetrics, Totals, Unopened, with_open};
+use super::publish::{self, Whose};
 use super::runtime::Address;
 use super::session::{Session, State};
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::sync::{Mutex, MutexGuard};
 use super::wire::catch;
 use crate::Instant;
-use crate::server::admission::{Addresses, Admission, Place};
+use crate::server::admission::{Addresses, Admission, Place, Refusal};
+use crate::server::drain::Drain;
 use crate::server::origins::Origins;
+use crate::websocket::frame::close_code::CloseCode;
 
 /// The connections of one server.
 #[derive(Debug)]
@@ -28,7 +32,8 @@ pub(crate) struct Registry {
     next_connection: AtomicU64,
     next_id: AtomicU64,
     stopping: AtomicBool,
-    refused: AtomicU64,
+    /// How the server ends, once it drains.
+    drain: OnceLock<Drain>,
     /// The handler, for as long as the server and its sessions hold it: it may hold a handle
     /// on this table itself.
     presence: OnceLock<Weak<dyn Presence>>,
@@ -42,17 +47,21 @@ struct Table {
     addresses: Addresses,
     /// The accept loop has its socket.
     listening: bool,
-    /// Those whose opening is not done, by the number of their connection.
-    opening: HashMap<u64, Session>,
+    /// Those whose opening is not done, by the number of their connection, and since when.
+    opening: HashMap<u64, (Session, Instant)>,
     /// The open ones.
     sessions: Members,
     /// Who is together. Only those in `sessions` are.
     groups: Groups,
     /// A thread is telling what changed in groups.
     telling: bool,
+    /// What came to nothing, and what sessions came to that are not listed any more.
+    refused: Refused,
+    unopened: Unopened,
+    ledger: Ledger,
     /// Those who wait for a stop.
     until_stopped: Vec<Waker>,
-    /// Those who wait for the last connection to leave.
+    /// Those who wait for the last session or the last connection to leave.
     until_empty: Vec<Waker>,
 }
 
@@ -76,7 +85,7 @@ impl Registry {
             next_connection: AtomicU64::new(1),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
-            refused: AtomicU64::new(0),
+            drain: OnceLock::new(),
             presence: OnceLock::new(),
         }
     }
@@ -102,24 +111,28 @@ impl Registry {
         Listening(self.clone())
     }
 
-    /// Admits a connection that was accepted; `None` at a limit or after a stop. Check and
+    /// Admits a connection that was accepted, unless there is a limit or a stop. Check and
     /// entry are one step, so that no burst gets past a limit.
-    pub(crate) fn admit(self: &Arc<Registry>, peer: &Address, now: Instant) -> Option<Permit> {
+    pub(crate) fn admit(
+        self: &Arc<Registry>,
+        peer: &Address,
+        now: Instant,
+    ) -> Result<Permit, Refusal> {
         let mut table = self.lock();
         let admission = self.admission.get_or_init(Admission::default);
         let full = admission.max.is_some_and(|max| table.connections >= max);
         let place = match peer.ip() {
-            _ if full || self.is_stopping() => None,
+            _ if self.is_stopping() => Err(Refusal::Stopping),
+            _ if full => Err(Refusal::Full),
             Some(peer) => table.addresses.admit(peer.ip(), admission, now),
-            None => Some(Place::default()),
+            None => Ok(Place::default()),
         };
-        let Some(place) = place else {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
+        let place = place.inspect_err(|refusal| table.refused.count(*refusal))?;
         table.connections += 1;
         let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        Some(Permit { registry: self.clone(), connection, place })
+        drop(table);
+        publish::admitted();
+        Ok(Permit { registry: self.clone(), connection, place })
     }
 
     /// Which web pages may connect.
@@ -133,33 +146,66 @@ impl Registry {
     }
 
     /// Lists a connection that is opening, so that a stop reaches it.
-    pub(crate) fn opening(&self, session: Session) {
+    pub(crate) fn opening(&self, session: Session, since: Instant) {
         let mut table = self.lock();
-        table.opening.insert(session.shared().connection(), session.clone());
+        table.opening.insert(session.shared().connection(), (session.clone(), since));
         // A stop that came since it was admitted has not seen it.
         let is_late = self.is_stopping();
         drop(table);
         if is_late {
-            session.shared().go_away();
+            let code = self.draining().map_or(CloseCode::GOING_AWAY, |drain| drain.code);
+            session.shared().go_away(code);
         }
     }
 
-    /// Lists a session that is open now.
+    /// Lists a session that is open now. One that slipped in while the server drains is told
+    /// to go at once.
     pub(crate) fn opened(&self, session: &Session) {
         let mut table = self.lock();
-        table.opening.remove(&session.shared().connection());
+        let opening = table.opening.remove(&session.shared().connection());
+        let after = opening.map(|(_, since)| session.shared().opened() - since).unwrap_or_default();
         table.sessions.insert(session);
+        table.ledger.opened(after);
+        let drain = self.draining();
+        drop(table);
+        publish::opened(Whose::Server, after);
+        if let Some(drain) = drain {
+            session.shared().go_away(drain.code);
+        }
     }
 
-    /// Takes a session off the list and out of its groups, at the latest before its last event.
+    /// Takes a session that is over off the list and out of its groups, at the latest before
+    /// its last event. What it came to is taken into the books in the same step.
     pub(crate) fn remove(&self, session: &Session) {
+        let (metrics, reason) = (session.metrics(), session.reason());
         let mut table = self.lock();
         let opening = table.opening.remove(&session.shared().connection());
         let open = table.sessions.remove(session.id());
+        let mut news = None;
+        if let Some(reason) = &reason {
+            if opening.is_some() {
+                table.unopened.count(reason);
+            }
+            if open.is_some() {
+                table.ledger.ended(&metrics, reason);
+                let all = table.ledger.totals().traffic();
+                news = Some(table.ledger.publish(all));
+            }
+        }
         if open.is_some() {
             table.groups.leave_all(session.id());
         }
+        let last = table.sessions.is_empty();
+        let waiting = last.then(|| core::mem::take(&mut table.until_empty));
         self.tell(table);
+        waiting.into_iter().flatten().for_each(Waker::wake);
+        match (&reason, news) {
+            (Some(reason), Some(news)) => {
+                publish::ended(Whose::Server, metrics.uptime, reason, news);
+            }
+            (Some(reason), None) if opening.is_some() => publish::unopened(reason),
+            _ => {}
+        }
         // Dropped without the lock: a session may own what the application attached.
         drop((opening, open));
     }
@@ -182,7 +228,8 @@ impl Registry {
     /// Every connection, those still opening as well.
     pub(crate) fn all(&self) -> Vec<Session> {
         let table = self.lock();
-        table.opening.values().chain(table.sessions.iter()).cloned().collect()
+        let opening = table.opening.values().map(|(session, _)| session);
+        opening.chain(table.sessions.iter()).cloned().collect()
     }
 
     /// Lets a listed session join a group; see [`Session::join`]. That it is listed and that it
@@ -236,7 +283,36 @@ impl Registry {
     }
 
     pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.lock().refused.total()
+    }
+
+    /// What the sessions came to that are not listed any more.
+    pub(crate) fn totals(&self) -> Totals {
+        self.lock().ledger.totals().clone()
+    }
+
+    /// Everything that was counted. The books and the list of those that are not in them yet
+    /// are taken in one step.
+    pub(crate) fn metrics(&self) -> ServerMetrics {
+        let table = self.lock();
+        let (totals, open) = (table.ledger.totals().clone(), table.sessions.clone());
+        let counted = ServerMetrics {
+            connections: table.connections,
+            admitted: self.next_connection.load(Ordering::Relaxed) - 1,
+            refused: table.refused,
+            unopened: table.unopened,
+            ..ServerMetrics::default()
+        };
+        drop(table);
+        ServerMetrics { sessions: with_open(totals, open.iter()), ..counted }
+    }
+
+    /// Publishes what messages have added up to since the last time.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn publish(&self) {
+        let all = self.metrics().sessions.traffic();
+        let news = self.lock().ledger.publish(all);
+        publish::traffic(Whose::Server, news);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -251,6 +327,26 @@ impl Registry {
         drop(table);
         waiting.into_iter().for_each(Waker::wake);
         first
+    }
+
+    /// Nobody gets a session from now on. Returns those that there are, by their numbers.
+    pub(crate) fn drain(&self, drain: Drain) -> Vec<u64> {
+        let table = self.lock();
+        let _ = self.drain.set(drain);
+        table.sessions.iter().map(Session::id).collect()
+    }
+
+    /// How the server ends, once it drains.
+    pub(crate) fn draining(&self) -> Option<&Drain> {
+        self.drain.get()
+    }
+
+    /// The last call: everybody is told to go, those still opening as well.
+    pub(crate) fn say_goodbye(&self, code: CloseCode) {
+        self.stop();
+        for session in self.all() {
+            session.shared().go_away(code);
+        }
     }
 
     /// Waits for [`Registry::stop`].
@@ -270,6 +366,18 @@ impl Registry {
         poll_fn(|cx| {
             let mut table = self.lock();
             if table.is_empty() {
+                return Poll::Ready(());
+            }
+            register(&mut table.until_empty, cx.waker());
+            Poll::Pending
+        })
+    }
+
+    /// Waits until no session is left.
+    pub(crate) fn without_sessions(&self) -> impl Future<Output = ()> + Send + '_ {
+        poll_fn(|cx| {
+            let mut table = self.lock();
+            if table.sessions.is_empty() {
                 return Poll::Ready(());
             }
             register(&mut table.until_empty, cx.waker());
@@ -344,15 +452,27 @@ impl Drop for Permit {
             table.connections -= 1;
             table.addresses.leave(&self.place);
         });
+        publish::left();
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use super::super::session::tests::undriven;
     use super::*;
+    use crate::Outbox;
+    use crate::extensions::Extensions;
+
+    /// A session on the list that nobody drives.
+    pub(crate) fn open(registry: &Arc<Registry>) -> Session {
+        let session = undriven([127, 0, 0, 1], Some(registry.clone()));
+        session.shared().open(registry.next_id(), None, Extensions::new());
+        registry.opened(&session);
+        session
+    }
 
     /// One that comes over a Unix socket.
-    fn admit(registry: &Arc<Registry>) -> Option<Permit> {
+    fn admit(registry: &Arc<Registry>) -> Result<Permit, Refusal> {
         registry.admit(&Address::Unix(None), Instant::ZERO)
     }
 
@@ -367,7 +487,7 @@ mod tests {
         let registry = registry(Admission { max: Some(2), ..Admission::default() });
         let (first, second) = (admit(&registry).unwrap(), admit(&registry).unwrap());
         assert_eq!((first.connection(), second.connection()), (1, 2));
-        assert!(admit(&registry).is_none());
+        assert!(admit(&registry).is_err());
         drop(first);
         assert_eq!(admit(&registry).unwrap().connection(), 3);
         assert_eq!((registry.connections(), registry.refused()), (1, 1));
@@ -379,7 +499,20 @@ mod tests {
         let _open = admit(&registry).unwrap();
         assert!(registry.stop());
         assert!(!registry.stop(), "once");
-        assert!(admit(&registry).is_none());
+        assert!(admit(&registry).is_err());
+    }
+
+    #[test]
+    fn a_session_that_slips_in_while_the_server_drains_is_told_to_go() {
+        let registry = registry(Admission::default());
+        let first = open(&registry);
+        let drain = Drain::new().code(CloseCode::SERVICE_RESTART);
+        assert_eq!(registry.drain(drain), [first.id()]);
+        assert_eq!(first.state(), State::Open, "its wave comes");
+        let late = open(&registry);
+        assert_eq!(late.state(), State::Closing);
+        let sent = late.shared().end(&Outbox::new()).sent.clone();
+        assert_eq!(sent.unwrap().code(), CloseCode::SERVICE_RESTART);
     }
 
     #[test]
@@ -391,11 +524,11 @@ mod tests {
             registry.admit(&peer, Instant::ZERO)
         };
         let first = admit([10, 0, 0, 1]).unwrap();
-        assert!(admit([10, 0, 0, 1]).is_none());
+        assert!(admit([10, 0, 0, 1]).is_err());
         let second = admit([10, 0, 0, 2]).unwrap();
-        assert!(admit([10, 0, 0, 3]).is_none(), "the server is full");
+        assert!(admit([10, 0, 0, 3]).is_err(), "the server is full");
         drop((first, second));
-        assert!(admit([10, 0, 0, 3]).is_some() && admit([10, 0, 0, 1]).is_some());
+        assert!(admit([10, 0, 0, 3]).is_ok() && admit([10, 0, 0, 1]).is_ok());
         assert_eq!((registry.connections(), registry.refused()), (0, 2));
     }
 }

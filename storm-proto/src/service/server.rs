@@ -15,14 +15,18 @@ use super::driver::{Driver, Guard, drive};
 use super::groups::GroupChange;
 use super::handler::Handler;
 use super::hub::Hub;
+use super::metrics::ServerMetrics;
 use super::middleware::{Chain, Middleware};
 use super::options::{ListenOptions, SocketOptions};
+use super::publish;
 use super::race::before;
 use super::registry::{Listening, Permit, Registry};
 use super::runtime::{Address, Ends, Listener, Runtime};
 use super::session::{Identity, Session, lagging};
 use super::stage::Stage;
+use super::trace;
 use super::wire::Wire;
+use crate::Instant;
 use crate::connection::flow::WaterMarks;
 use crate::connection::link::Link;
 use crate::connection::options::{Options, Timeouts};
@@ -36,16 +40,18 @@ use crate::framing::{Framer, Raw};
 use crate::message::Message;
 use crate::server::admission::Admission;
 use crate::server::backoff::AcceptBackoff;
+use crate::server::drain::{Drain, Waves};
 use crate::server::origins::Origins;
 use crate::server::rate::Rate;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsServer, TlsStage};
+use crate::websocket::frame::close_code::CloseCode;
 use crate::websocket::handshake::{Decision, Request};
 use crate::websocket::{Role, WebSocket};
 
 /// How long a stop waits for connections that it has cut off: each needs a turn of its driver,
 /// and its last event.
-const LAST_TURN: Duration = Duration::from_secs(1);
+pub(crate) const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// A server that is about to start: raw TCP unless [`Server::framed`] or
 /// [`Server::websocket`] says otherwise.
@@ -342,8 +348,13 @@ impl<R: Runtime, H: Handler> Server<R, H> {
         let (registry, handler) = (self.registry, Arc::new(self.handler));
         registry.admit_by(self.admission);
         registry.tell_to(&handler);
-        let running =
-            Running { runtime: self.runtime.clone(), address, registry: registry.clone() };
+        trace::listening(&address);
+        let running = Running {
+            runtime: self.runtime.clone(),
+            address,
+            answers: matches!(self.protocol, Protocol::WebSocket),
+            registry: registry.clone(),
+        };
         let accepting = Accepting {
             runtime: self.runtime.clone(),
             protocol: self.protocol,
@@ -396,19 +407,28 @@ impl<R, H> fmt::Debug for Server<R, H> {
 pub struct Running<R> {
     runtime: R,
     address: Address,
+    /// It can tell newcomers to come back later.
+    answers: bool,
     registry: Arc<Registry>,
 }
 
-/// What a stop left.
+/// What a stop or a shutdown left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Connections that were open when the stop began.
+    /// Connections that were open when it began.
     pub connections: usize,
-    /// Of these, how many had to be cut off at the end of the grace.
+    /// Sessions that ended in order meanwhile: everything was written, the peer has answered.
+    pub clean: u64,
+    /// Connections that had to be cut off when the time was over.
     pub aborted: usize,
     /// Handlers that still run: they wait for something other than their session.
     pub stuck: usize,
+    /// Bytes that were accepted by sends and did not leave, of all sessions that ended
+    /// meanwhile.
+    pub undelivered: u64,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl<R: Runtime> Running<R> {
@@ -428,6 +448,12 @@ impl<R: Runtime> Running<R> {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.registry.refused()
+    }
+
+    /// What was counted since the start; see [`Hub::metrics`].
+    #[must_use]
+    pub fn metrics(&self) -> ServerMetrics {
+        self.registry.metrics()
     }
 
     /// The sessions and groups: a handle that can be cloned, and outlives this one.
@@ -468,28 +494,77 @@ impl<R: Runtime> Running<R> {
     /// # Cancel safety
     /// Dropping the future leaves the stop under way, without its end.
     pub fn stop(&self, grace: Duration) -> R::Wait<impl Future<Output = Stopped>> {
-        R::wait(self.stop_within(grace))
+        R::wait(self.end(Drain::at_once(grace), false))
     }
 
-    async fn stop_within(&self, grace: Duration) -> Stopped {
-        let deadline = R::now() + grace;
+    /// Stops without haste: [`Running::stop`], with waves before it. Sessions are told to go a
+    /// few at a time, spread over [`Drain::over`], so that they do not all come back at once;
+    /// each is closed in order. Until the last of them is gone the server goes on accepting:
+    /// requests for a WebSocket are answered 503 with `Retry-After`, others as before. A server
+    /// of plain TCP, which has no such answer, accepts nothing from the start.
+    ///
+    /// [`Drain::within`] is the one deadline over everything: what is left then is told to go if
+    /// it was not, and cut off. [`Hub::is_stopping`] is true from the start. A second call
+    /// does not change what the first one tells newcomers.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the waves: who was told to go goes on going, newcomers still
+    /// get their 503, and nobody else is told. A stop, another shutdown or dropping the server
+    /// ends that.
+    pub fn shutdown(&self, drain: Drain) -> R::Wait<impl Future<Output = Stopped>> {
+        R::wait(self.end(drain, true))
+    }
+
+    async fn end(&self, drain: Drain, in_waves: bool) -> Stopped {
+        let begun = R::now();
+        let deadline = begun + drain.within;
         let connections = self.registry.connections();
-        self.begin_stop();
-        if before(&self.runtime, deadline, self.registry.empty()).await.is_some() {
-            return Stopped { connections, aborted: 0, stuck: 0 };
+        let before_it = self.registry.totals();
+        if in_waves {
+            self.drain(&drain, begun, deadline).await;
         }
-        let left = self.registry.all();
-        for session in &left {
-            session.abort();
+        self.registry.say_goodbye(drain.code);
+        let mut aborted = 0;
+        if before(&self.runtime, deadline, self.registry.empty()).await.is_none() {
+            let left = self.registry.all();
+            left.iter().for_each(Session::abort);
+            aborted = left.len();
+            before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
         }
-        before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
-        Stopped { connections, aborted: left.len(), stuck: self.registry.connections() }
+        let after_it = self.registry.totals();
+        let stopped = Stopped {
+            connections,
+            clean: after_it.clean - before_it.clean,
+            aborted,
+            stuck: self.registry.connections(),
+            undelivered: after_it.undelivered - before_it.undelivered,
+            took: R::now() - begun,
+        };
+        trace::stopped(&stopped);
+        stopped
     }
 
-    fn begin_stop(&self) {
-        if self.registry.stop() {
-            for session in self.registry.all() {
-                session.shared().go_away();
+    /// Closes the sessions in waves, and waits until they are gone.
+    async fn drain(&self, drain: &Drain, begun: Instant, deadline: Instant) {
+        let sessions = self.registry.drain(drain.clone());
+        trace::draining(sessions.len());
+        if !self.answers {
+            self.registry.stop();
+        }
+        let waves = Waves::new(sessions.len(), begun, drain.over.min(drain.within));
+        let mut told = 0;
+        loop {
+            let now = R::now();
+            let due = waves.due(now);
+            for session in sessions[told..due].iter().filter_map(|id| self.registry.get(*id)) {
+                session.shared().go_away(drain.code);
+            }
+            told = due;
+            // After the last wave there is only the deadline.
+            let next = waves.next(now).map_or(deadline, |next| next.min(deadline));
+            let gone = before(&self.runtime, next, self.registry.without_sessions()).await;
+            if gone.is_some() || R::now() >= deadline {
+                return;
             }
         }
     }
@@ -497,11 +572,7 @@ impl<R: Runtime> Running<R> {
 
 impl<R> Drop for Running<R> {
     fn drop(&mut self) {
-        if self.registry.stop() {
-            for session in self.registry.all() {
-                session.shared().go_away();
-            }
-        }
+        self.registry.say_goodbye(CloseCode::GOING_AWAY);
     }
 }
 
@@ -545,8 +616,12 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             let begun = match accepted {
                 None => return,
                 Some(Ok((transport, ends))) => match self.registry.admit(&ends.peer, R::now()) {
-                    Some(permit) => self.begin(transport, ends, permit),
-                    None => Ok(()),
+                    Ok(permit) => self.begin(transport, ends, permit),
+                    Err(refusal) => {
+                        trace::refused(&ends.peer, refusal);
+                        publish::refused(refusal);
+                        Ok(())
+                    }
                 },
                 Some(Err(error)) => Err(error),
             };
@@ -557,6 +632,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
                     let pause = backoff.failed(error.kind());
                     let error = Error::Transport(error);
                     self.chain.failed(None, &error);
+                    trace::accept_failed(&error);
                     self.handler.on_error(None, &error).await;
                     if !pause.is_zero() {
                         before(&self.runtime, R::now() + pause, self.registry.stopped()).await;
@@ -581,7 +657,8 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
                 Receiver::framed(framer.clone()),
             ),
         };
-        let link = Link::new(sender, role, options.clone(), R::now());
+        let now = R::now();
+        let link = Link::new(sender, role, options.clone(), now);
         let identity = Identity {
             connection: permit.connection(),
             ends,
@@ -591,7 +668,8 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             chain: self.chain.clone(),
         };
         let session = Session::new(link, identity);
-        self.registry.opening(session.clone());
+        trace::accepted(&session);
+        self.registry.opening(session.clone(), now);
         let guard = Guard { session, permit: Some(permit) };
         let wire = Wire::new(Stage::Plain(transport), R::now, options.marks.limit());
         #[cfg(feature = "tls")]

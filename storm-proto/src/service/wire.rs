@@ -33,7 +33,7 @@ use crate::tls::TlsError;
 const CHUNKS: usize = 16;
 
 /// Reads in a row before others get their turn.
-const READS: u8 = 32;
+pub(crate) const READS: u8 = 32;
 
 /// The least that is read at once, however little the outbox may hold.
 const MIN_READ: usize = 1 << 10;

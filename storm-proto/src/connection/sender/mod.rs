@@ -1,6 +1,6 @@
 //! Messages in, bytes out: the sending half of an open connection.
 
-mod policy;
+pub(crate) mod policy;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -13,7 +13,7 @@ use crate::websocket::frame::header;
 
 /// The most that is encoded at once of what waits: what the system takes at once. The rest can
 /// still be taken back.
-const PORTION: usize = 64 << 10;
+pub(crate) const PORTION: usize = 64 << 10;
 
 impl Sender {
     /// Sets what is done with messages for which there is no room, from the next one on. What

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 pub(crate) use self::lag::{Lagging, lagging};
 pub(crate) use self::shared::{Identity, Inner, Shared};
+#[cfg(test)]
+pub(in crate::service) use self::waits::MAX_WAITING;
 pub use self::waits::SendWait;
 use self::waits::{Closed, Went};
 use super::batch;
@@ -19,7 +21,6 @@ use super::middleware::{Outcome, instead};
 use super::park;
 use super::runtime::Address;
 use super::sync::atomic::Ordering;
-use crate::Instant;
 use crate::connection::link::Link;
 use crate::connection::options::Overrides;
 use crate::connection::reason::{Cause, DisconnectReason};
@@ -84,13 +85,13 @@ impl Session {
     /// may have failed.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.shared.id.load(Ordering::Relaxed)
+        self.shared.id()
     }
 
     /// The peer's address.
     #[must_use]
     pub fn peer(&self) -> &Address {
-        &self.shared.identity.ends.peer
+        self.shared.peer()
     }
 
     /// The address of this end.
@@ -140,7 +141,6 @@ impl Session {
         let inner = self.shared.lock();
         let until = inner.ended().map_or_else(identity.clock, |(at, _)| *at);
         let dropped = inner.link.sender.dropped();
-        let opened = Instant::from_nanos(self.shared.opened.load(Ordering::Relaxed));
         Metrics {
             bytes_sent: inner.bytes_sent,
             bytes_received: self.shared.bytes_received.load(Ordering::Relaxed),
@@ -148,7 +148,7 @@ impl Session {
             messages_received: self.shared.messages_received.load(Ordering::Relaxed),
             messages_dropped: dropped.messages,
             bytes_dropped: dropped.bytes,
-            uptime: until - opened,
+            uptime: until - self.shared.opened(),
         }
     }
 
@@ -414,3 +414,29 @@ impl PartialEq for Session {
 }
 
 impl Eq for Session {}
+
+#[cfg(test)]
+pub(in crate::service) mod tests {
+    use core::net::SocketAddr;
+    use std::sync::Weak;
+
+    use super::*;
+    use crate::connection::sender::Sender;
+    use crate::service::callbacks::Callbacks;
+    use crate::service::middleware::Chain;
+    use crate::service::registry::Registry;
+    use crate::service::runtime::Ends;
+    use crate::websocket::Role;
+    use crate::{Instant, WaterMarks};
+
+    /// A session that nobody drives.
+    pub(in crate::service) fn undriven(ip: [u8; 4], registry: Option<Arc<Registry>>) -> Session {
+        let sender = Sender::websocket_server(WaterMarks::default());
+        let clock = || Instant::from_secs(1);
+        let link = Link::new(sender, Some(Role::Server), Arc::default(), clock());
+        let address = |ip| SocketAddr::from((ip, 80)).into();
+        let ends = Ends { peer: address(ip), local: address([127, 0, 0, 1]) };
+        let (handler, chain) = (Weak::<Callbacks>::new(), Chain::default());
+        Session::new(link, Identity { connection: 1, ends, clock, handler, registry, chain })
+    }
+}

@@ -20,9 +20,10 @@ use crate::service::batch::{self, Collected};
 use crate::service::middleware::Chain;
 use crate::service::pool;
 use crate::service::registry::Registry;
-use crate::service::runtime::Ends;
+use crate::service::runtime::{Address, Ends};
 use crate::service::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::service::sync::{Mutex, MutexGuard};
+use crate::service::trace;
 #[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 use crate::websocket::frame::close::CloseFrame;
@@ -144,8 +145,8 @@ impl Shared {
     }
 
     /// The server stops.
-    pub(crate) fn go_away(&self) {
-        self.close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway);
+    pub(crate) fn go_away(&self, code: CloseCode) {
+        self.close(CloseFrame::of(code, ""), Cause::GoingAway);
     }
 
     /// The opening was answered with something other than a WebSocket.
@@ -219,8 +220,9 @@ impl Shared {
             self.contended.store(true, Ordering::Relaxed);
         }
         let before = inner.link.sender.queued();
+        let was_lagging = inner.link.sender.is_backpressured();
         if let Err(error) = queue(&mut inner.link) {
-            self.refused(session, inner);
+            self.refused(session, inner, was_lagging);
             return Err(error);
         }
         let after = inner.link.sender.queued();
@@ -232,6 +234,7 @@ impl Shared {
         self.queued.store(after, Ordering::Relaxed);
         self.wake(inner);
         if let Some(lag) = lag {
+            trace::lagging(self, after);
             lag::tell(session, lag);
         }
         Ok(())
@@ -239,13 +242,17 @@ impl Shared {
 
     /// A send was refused: that may have dropped its message, or ended the session.
     #[cold]
-    fn refused(&self, session: &Session, mut inner: MutexGuard<'_, Inner>) {
+    fn refused(&self, session: &Session, mut inner: MutexGuard<'_, Inner>, was_lagging: bool) {
         let lag = inner.link.sender.take_lag();
+        let lags = !was_lagging && inner.link.sender.is_backpressured();
         inner.link.settle();
         if inner.link.is_finished() && !inner.is_over() {
             self.changed(inner);
         } else {
             drop(inner);
+        }
+        if lags {
+            trace::lagging(self, self.queued());
         }
         if let Some(lag) = lag {
             lag::tell(session, lag);
@@ -402,9 +409,23 @@ impl Shared {
         self.lock().rare.as_ref()?.refused
     }
 
+    /// 0 before the session is open.
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn peer(&self) -> &Address {
+        &self.identity.ends.peer
+    }
+
     /// The number of the connection, counted from accept.
     pub(crate) fn connection(&self) -> u64 {
         self.identity.connection
+    }
+
+    /// When the session opened.
+    pub(crate) fn opened(&self) -> Instant {
+        Instant::from_nanos(self.opened.load(Ordering::Relaxed))
     }
 
     /// The opening is done; what was agreed on is known from now on.

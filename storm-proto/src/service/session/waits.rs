@@ -17,7 +17,7 @@ use crate::service::middleware::{Outcome, instead};
 
 /// How many calls of [`Session::send_wait`] may wait for one session at once. Each holds a
 /// message of its own, so the number bounds memory where the outbox no longer does.
-const MAX_WAITING: usize = 1024;
+pub(in crate::service) const MAX_WAITING: usize = 1024;
 
 /// Those who waited; waking them is left until the lock is given back.
 #[derive(Default)]

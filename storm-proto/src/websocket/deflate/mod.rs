@@ -41,7 +41,7 @@
 mod compress;
 mod inflate;
 mod once;
-mod pool;
+pub(crate) mod pool;
 mod terms;
 
 pub(crate) use compress::{Deflater, GROWTH};

@@ -12,11 +12,11 @@ use super::compress::Compressor;
 
 /// Compressors kept by a thread, 162 to 288 KiB each. They are used one at a time; more
 /// than one is for servers with several settings.
-const COMPRESSORS: usize = 2;
+pub(crate) const COMPRESSORS: usize = 2;
 
 /// Inflating engines kept by a thread, 47 KiB each: messages that are under way at once on
 /// the connections of a thread are few.
-const ENGINES: usize = 4;
+pub(crate) const ENGINES: usize = 4;
 
 std::thread_local! {
     static POOL: RefCell<Pool> =

@@ -16,10 +16,10 @@ use crate::websocket::WebSocket;
 use crate::websocket::deflate::{self, Agreed, Deflate};
 
 /// How many interim answers (1xx) are skipped before the server is given up.
-const MAX_INTERIM: u8 = 8;
+pub(crate) const MAX_INTERIM: u8 = 8;
 
 /// How much of the body of a refusal is kept: enough for a message to a human.
-const MAX_BODY: usize = 4 << 10;
+pub(crate) const MAX_BODY: usize = 4 << 10;
 
 /// What a client asks for beyond the address.
 #[derive(Clone, Default, Debug)]
