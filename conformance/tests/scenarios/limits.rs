@@ -185,8 +185,8 @@ pub(crate) fn a_pause_holds_up_what_was_read_and_an_abort_ends_it<H: Harness>() 
 pub(crate) fn a_peer_that_is_not_read_is_not_given_up<H: Harness>() {
     const PAUSE: Duration = Duration::from_millis(600);
     let beating = Heartbeat::every(PAUSE / 5).missed(1);
-    let beating = H::server().websocket(WebSocket::new().heartbeat(beating));
-    let idle = H::server().websocket(WebSocket::new().heartbeat(Heartbeat::off()));
+    let beating = H::server().websocket(H::settings().heartbeat(beating));
+    let idle = H::server().websocket(H::settings().heartbeat(Heartbeat::off()));
     let idle = idle.idle_timeout(PAUSE / 3);
     for (server, cause) in [(beating, Cause::HeartbeatTimeout), (idle, Cause::IdleTimeout)] {
         let (sender, sessions) = channel();

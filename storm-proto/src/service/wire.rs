@@ -458,7 +458,7 @@ impl<T: Transport> Wire<T> {
         match read {
             Ok(input) if input.len > 0 => {
                 self.bytes = self.bytes.saturating_add(input.len as u32);
-                self.reads += 1;
+                self.reads = self.reads.saturating_add(1);
                 return Some(input);
             }
             Ok(input) => {
