@@ -1,5 +1,5 @@
 //! What ends a session and what does not, told to an application in virtual time: rules that
-//! are broken, limits that are passed, silence.
+//! are broken, limits that are passed, silence, slowness.
 #![allow(clippy::unwrap_used)]
 
 mod sim;
@@ -9,9 +9,11 @@ use std::time::Duration;
 use sim::tools::{Journal, masked, seconds};
 use sim::{Peer, Sim};
 use storm_proto::framing::{Delimiter, FramingError, LengthPrefix};
-use storm_proto::service::{Handler, Running, Session};
+use storm_proto::service::{Handler, Running, Session, State};
 use storm_proto::websocket::Limits;
-use storm_proto::{DisconnectReason, Error, Heartbeat, Message, ProtocolError, WebSocket};
+use storm_proto::{
+    DisconnectReason, Error, Heartbeat, Message, ProtocolError, SendError, SlowConsumer, WebSocket,
+};
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
 
@@ -176,4 +178,35 @@ fn plain_connections_over_the_limit_are_closed_and_become_no_sessions() {
     let third = Sim::dial();
     third.send(b"hi\n");
     assert_eq!(journal.take(), ["message 2: 2 bytes"], "the place was given back");
+}
+
+// Too slow.
+
+#[test]
+fn a_slow_reader_of_lines_loses_some_or_is_cut_off_as_the_policy_says() {
+    for policy in [SlowConsumer::Drop, SlowConsumer::Disconnect] {
+        let lines = server().framed(Delimiter::lines());
+        let (journal, running) = start(lines.slow_consumer(policy).max_pending_send(1_000));
+        let peer = Sim::dial();
+        peer.narrow(0);
+        Sim::run();
+        let session = running.session(1).unwrap();
+        session.send(&[b'x'; 899]).unwrap();
+        let refused = session.send(&[b'y'; 899]).unwrap_err();
+        Sim::run();
+        if policy == SlowConsumer::Disconnect {
+            assert_eq!(refused, SendError::Closed);
+            assert!(peer.is_reset() && running.count() == 0);
+            assert_eq!(journal.take(), ["error 1: SlowConsumer", "end 1: Remote SlowConsumer"]);
+            continue;
+        }
+        assert_eq!(refused, SendError::Dropped);
+        assert_eq!((session.state(), session.metrics().messages_dropped), (State::Open, 1));
+        assert!(session.is_backpressured());
+        peer.narrow(10_000);
+        assert_eq!(peer.take(), [&[b'x'; 899][..], b"\n"].concat());
+        assert!(journal.take().is_empty() && !session.is_backpressured());
+        drop(running);
+        Sim::pass(seconds(6));
+    }
 }
