@@ -2,9 +2,9 @@
 //! what differs has a reason, and the tests that show the options exist.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fmt::Debug;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use storm_tokio::tls::{TlsClient, TlsIdentity, TlsServer};
@@ -21,12 +21,8 @@ struct Row<'t> {
     test: &'t str,
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn page() -> String {
-    fs::read_to_string(root().join("docs/from-stormsocket.md")).unwrap()
+    support::read(&support::root().join("docs/from-stormsocket.md"))
 }
 
 fn rows(page: &str) -> Vec<Row<'_>> {
@@ -156,24 +152,9 @@ fn what_differs_has_a_reason() {
 
 #[test]
 fn the_tests_that_show_the_options_exist() {
-    let mut code = String::new();
-    for crate_dir in ["storm-proto", "storm-socket", "conformance"] {
-        read_all(&root().join(crate_dir), &mut code);
-    }
+    let tests = support::tests();
     let page = page();
     for Row { option, test, .. } in rows(&page) {
-        let found = code.contains(&format!("fn {test}(")) || code.contains(&format!("fn {test}<"));
-        assert!(found, "{option}: there is no test {test}");
-    }
-}
-
-fn read_all(dir: &Path, code: &mut String) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
-            read_all(&path, code);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            code.push_str(&fs::read_to_string(&path).unwrap());
-        }
+        assert!(tests.contains(test), "{option}: there is no test {test}");
     }
 }

@@ -43,6 +43,7 @@ macro_rules! websocket_scenarios {
                 an_abort_is_a_reset,
                 a_handler_may_close_its_own_session,
                 a_stop_says_goodbye_and_is_the_end,
+                all_that_was_sent_before_a_close_arrives,
                 a_panic_in_a_handler_ends_its_session_only,
             }
             client {
@@ -97,6 +98,7 @@ macro_rules! other_scenarios {
                 a_half_closed_peer_gets_all_its_answers,
                 a_reset_by_the_peer_is_a_transport_error,
                 a_page_is_served_beside_the_websocket,
+                a_client_whose_tls_is_not_ours_is_echoed,
                 a_stop_does_not_wait_for_a_peer_that_does_not,
                 a_stop_does_not_wait_for_a_handler_that_never_returns,
                 connections_over_the_limit_are_closed_at_once,
@@ -115,8 +117,11 @@ macro_rules! other_scenarios {
                 a_silent_server_costs_no_more_than_the_deadline,
                 a_dropped_connect_closes_the_socket,
                 a_plain_client_talks_lines,
+                a_plain_client_and_a_server_of_this_runtime_echo,
+                an_end_may_be_asked_for_again_and_again,
             }
             load {
+                threads_send_to_one_plain_session_and_no_message_is_torn,
                 a_peer_that_answers_no_ping_is_given_up,
                 a_dead_peer_is_found_behind_a_full_send_buffer,
             }

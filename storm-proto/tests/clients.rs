@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use sim::tools::{Journal, accept, masked, poll, seconds};
 use sim::{Peer, Sim};
+use storm_proto::framing::Delimiter;
 use storm_proto::service::{
     ConnectError, Failure, Handler, Inbox, Reconnecting, Retry, Session, State,
 };
-use storm_proto::websocket::handshake::HandshakeError;
+use storm_proto::websocket::handshake::{Accept, HandshakeError, ServerHandshake};
 use storm_proto::{
-    Cause, DisconnectReason, Error, Heartbeat, Message, OwnedMessage, ProtocolError, Proxy,
-    Reconnect, SendError, Side, WebSocket,
+    Cause, DisconnectReason, Error, Heartbeat, Message, OwnedMessage, Prepared, ProtocolError,
+    Proxy, Reconnect, SendError, Side, WebSocket,
 };
 
 type Client<H = storm_proto::service::Callbacks> = storm_proto::service::Client<Sim, H>;
@@ -48,6 +49,32 @@ fn a_client_opens_talks_and_closes() {
     server.end();
     assert_eq!(journal.take(), ["early", "Closed true"]);
     assert!(Sim::block_on(session.closed()).clean);
+}
+
+#[test]
+fn a_client_offers_subprotocols_in_order_and_tells_which_was_chosen() {
+    for (offered, line, chosen) in [
+        (&["mqtt", "graphql-ws"][..], Some("mqtt, graphql-ws"), Some("graphql-ws")),
+        (&["mqtt", "graphql-ws"], Some("mqtt, graphql-ws"), None),
+        (&[], None, None),
+    ] {
+        let client =
+            offered.iter().fold(Client::new("ws://example"), |c, name| c.subprotocol(*name));
+        let mut connect = Box::pin(client.connect());
+        assert!(poll(&mut connect).is_none());
+        let server = Sim::dialled();
+        let bytes = server.take();
+        let head = String::from_utf8(bytes.clone()).unwrap();
+        let found = head.lines().find_map(|found| found.strip_prefix("Sec-WebSocket-Protocol: "));
+        assert_eq!(found, line);
+        let request = ServerHandshake::new(Default::default()).receive(&mut &bytes[..]);
+        let request = request.unwrap().unwrap();
+        assert!(request.subprotocols().eq(offered.iter().copied()));
+        let accept = chosen.into_iter().fold(Accept::new(), Accept::subprotocol);
+        server.send(&request.accept(&accept).unwrap());
+        let session = poll(&mut connect).unwrap().unwrap();
+        assert_eq!(session.subprotocol(), chosen);
+    }
 }
 
 #[test]
@@ -218,6 +245,47 @@ fn a_client_comes_back_after_every_kind_of_loss() {
     Sim::pass(seconds(1));
     serve();
     assert_eq!(scribe.journal.take(), ["connected 5"]);
+}
+
+#[test]
+fn a_plain_client_comes_back_as_well_and_sends_nothing_meanwhile() {
+    Sim::refuse(true);
+    let scribe = Scribe::default();
+    let client = Client::new("tcp://example:1").framed(Delimiter::lines());
+    let client = client.handler(scribe.clone()).reconnect(RETRIES).unwrap();
+    Sim::run();
+    assert_eq!(scribe.journal.take(), ["retry 1 after a failed connect"]);
+    assert_eq!(client.send("x"), Err(SendError::Closed));
+    Sim::refuse(false);
+    Sim::pass(seconds(1));
+    let first = Sim::dialled();
+    let session = client.session().unwrap();
+    client.send("hi").unwrap();
+    assert_eq!(first.take(), b"hi\n");
+    first.end();
+    assert_eq!(
+        scribe.journal.take(),
+        ["connected 2", "disconnected 2 Closed", "retry 2 after a loss"]
+    );
+    assert_eq!(client.send("x"), Err(SendError::Closed));
+    let all = [
+        session.send("x"),
+        session.send_prepared(&Prepared::new("x")),
+        Sim::block_on(session.send_wait("x")),
+        session.send_blocking("x"),
+    ];
+    assert_eq!(all, [Err(SendError::Closed); 4], "all ways to send");
+    Sim::pass(seconds(1));
+    let second = Sim::dialled();
+    client.send("again").unwrap();
+    assert_eq!(second.take(), b"again\n");
+    client.stop();
+    client.stop();
+    second.end();
+    assert!(Sim::block_on(client.stopped()).is_none());
+    assert!(Sim::block_on(client.stopped()).is_none());
+    assert_eq!(scribe.journal.take(), ["connected 3", "disconnected 3 Closed"]);
+    assert!(Sim::nobody_dialled());
 }
 
 #[test]

@@ -155,6 +155,21 @@ fn without_the_settings_or_the_offer_nothing_is_compressed() {
 }
 
 #[test]
+fn a_client_that_offers_nothing_talks_plain_to_a_server_that_compresses() {
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let _running = start(server(with_context()), echo);
+    let peer = Sim::dial();
+    peer.send(REQUEST);
+    let answer = String::from_utf8(peer.take()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(!answer.contains("Extensions"), "{answer}");
+    peer.send(&sim::tools::masked(0x81, &[b'a'; 100]));
+    assert_eq!(peer.take(), [&b"\x81\x64"[..], &[b'a'; 100]].concat());
+}
+
+#[test]
 fn a_client_of_the_services_offers_and_compresses() {
     let uri = "ws://127.0.0.1/";
     let connected = std::sync::Arc::new(std::sync::Mutex::new(None));

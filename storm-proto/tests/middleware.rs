@@ -13,7 +13,7 @@ use storm_proto::service::{
 };
 use storm_proto::{
     Cause, CloseCode, DisconnectReason, Error, Heartbeat, LocalError, Message, OwnedMessage,
-    SendError, Side, WebSocket,
+    ProtocolError, SendError, Side, WebSocket,
 };
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
@@ -483,6 +483,22 @@ fn errors_without_a_session_are_told_too() {
     Sim::dial().reset();
     let lines = journal.take();
     assert!(lines.len() == 1 && lines[0].starts_with("A error None"), "{lines:?}");
+}
+
+#[test]
+fn every_middleware_is_told_of_the_same_error_before_the_handler() {
+    let (journal, _running) = with_scribes(websocket());
+    let peer = upgraded();
+    journal.take();
+    peer.send(&masked(0x80, b"x"));
+    peer.end();
+    let error = Error::Peer(ProtocolError::UnexpectedContinuation);
+    let told = [
+        format!("A error Some(1) {error}"),
+        format!("B error Some(1) {error}"),
+        format!("error {error}"),
+    ];
+    assert_eq!(journal.take()[..3], told);
 }
 
 #[test]

@@ -178,6 +178,37 @@ fn what_was_decided_at_the_handshake_is_on_the_session() {
 }
 
 #[test]
+fn what_is_kept_on_a_session_is_there_in_every_later_event() {
+    struct Visits(Mutex<Vec<String>>);
+    let (shared, journal) = (Arc::new(Visits(Mutex::default())), Journal::default());
+    let (kept, seen, note) = (shared.clone(), shared.clone(), journal.clone());
+    let server = Server::bind("127.0.0.1:80").websocket(quiet());
+    let _running = start(
+        server
+            .on_connected(move |session| {
+                session.insert(kept.clone());
+                session.insert(1u32);
+            })
+            .on_message(move |session, message| {
+                let visits = session.get::<Arc<Visits>>().unwrap();
+                assert!(Arc::ptr_eq(&visits, &seen), "the same value, not a copy of it");
+                visits.0.lock().unwrap().push(message.as_text().unwrap().into());
+                session.insert(session.get::<u32>().unwrap() + 1);
+            })
+            .on_disconnected(move |session, _| {
+                note.note(format!("{} {:?}", session.id(), session.get::<u32>()));
+            }),
+    );
+    let (first, second) = (open("/"), open("/"));
+    first.send(&[text("one"), text("two")].concat());
+    second.send(&text("three"));
+    first.reset();
+    second.reset();
+    assert_eq!(*shared.0.lock().unwrap(), ["one", "two", "three"]);
+    assert_eq!(journal.take(), ["1 Some(3)", "2 Some(2)"], "each has its own");
+}
+
+#[test]
 fn counters_count_and_the_uptime_stands_still_at_the_end() {
     let (scribe, _running) = scribe(quiet());
     let peer = open("/");

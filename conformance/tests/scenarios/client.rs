@@ -4,13 +4,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use storm_proto::framing::Delimiter;
+use storm_proto::framing::{Delimiter, Framer, LengthPrefix};
 use storm_proto::service::{ConnectError, State};
 use storm_proto::websocket::Deflate;
 use storm_proto::websocket::handshake::HandshakeError;
-use storm_proto::{Cause, SendError, Side, WebSocket};
+use storm_proto::{Cause, CloseCode, SendError, Side, WebSocket};
 
-use super::harness::{Harness, PATIENCE, Seen, teller};
+use super::harness::{Harness, PATIENCE, Seen, teller, until};
 use super::ports;
 use super::raw::{Raw, frame};
 
@@ -180,4 +180,83 @@ pub(crate) fn a_plain_client_talks_lines<H: Harness>() {
     server.end();
     let reason = told.disconnected();
     assert_eq!((reason.side, reason.cause, reason.clean), (Side::Local, Cause::Closed, true));
+}
+
+pub(crate) fn a_plain_client_and_a_server_of_this_runtime_echo<H: Harness>() {
+    echo_framed::<H>(LengthPrefix::new());
+    echo_framed::<H>(Delimiter::lines().limit(1 << 20));
+    // Where nothing frames them, bytes come back in other pieces.
+    let server = H::start(H::server().on_message(|session, message| session.send(message)));
+    let (handler, told) = teller();
+    let silent = H::client(plain_url::<H>(server.address())).open();
+    let mut inbox = H::wait(silent).unwrap();
+    let payload: Vec<u8> = (0..100_000u32).map(|at| at as u8).collect();
+    inbox.session().send(&payload).unwrap();
+    let mut back = Vec::new();
+    while back.len() < payload.len() {
+        back.extend_from_slice(H::wait(inbox.next()).unwrap().unwrap().as_bytes());
+    }
+    assert!(back == payload);
+    // And the events of a client are those of a server.
+    let client = H::client(plain_url::<H>(server.address())).handler(handler);
+    let session = H::connect(client).unwrap();
+    assert_eq!(told.connected(), session);
+    session.close();
+    let reason = told.disconnected();
+    assert_eq!((reason.side, reason.cause, reason.clean), (Side::Local, Cause::Closed, true));
+}
+
+fn plain_url<H: Harness>(address: SocketAddr) -> String {
+    format!("{}://{address}", if H::TLS { "tls" } else { "tcp" })
+}
+
+fn echo_framed<H: Harness>(framer: impl Framer + Clone) {
+    let server = H::server().framed(framer.clone());
+    let server = H::start(server.on_message(|session, message| session.send(message)));
+    let client = H::client(plain_url::<H>(server.address())).framed(framer);
+    let mut inbox = H::wait(client.open()).unwrap();
+    for len in [0, 1, 1_000, 100_000, 1 << 20] {
+        let payload = vec![b'x'; len];
+        H::block_on(inbox.session().send_wait(&payload)).unwrap();
+        let back = H::wait(inbox.next()).unwrap().unwrap();
+        assert!(back.as_bytes() == payload, "{len} bytes");
+    }
+}
+
+pub(crate) fn an_end_may_be_asked_for_again_and_again<H: Harness>() {
+    for plain in [false, true] {
+        let (handler, told) = teller();
+        let server = if plain { H::server() } else { H::websocket() };
+        let server = H::start(server.handler(handler));
+        let url = if plain { plain_url::<H>(server.address()) } else { server.url() };
+        let connect = || {
+            let client = H::connect(H::client(&url)).unwrap();
+            (client, told.connected())
+        };
+        let (near, far) = connect();
+        for session in [&near, &far, &near, &far, &near] {
+            session.close();
+        }
+        let ends = [&near, &far].map(|session| H::block_on(session.closed()));
+        assert!(ends.iter().all(|end| end.clean && end.cause == Cause::Closed), "{ends:?}");
+        assert!(told.disconnected().clean);
+        let (aborted, _) = connect();
+        for session in [&near, &far, &aborted, &aborted] {
+            session.close_with(CloseCode::GOING_AWAY, "late").unwrap_or_default();
+            session.abort();
+            session.close();
+        }
+        assert_eq!(H::block_on(aborted.closed()).side, Side::Local);
+        assert_eq!(H::block_on(near.closed()), ends[0], "the first reason wins");
+        told.disconnected();
+        until(|| server.running().connections() == 0);
+        let (last, _) = connect();
+        for connections in [1, 0, 0] {
+            let stopped = H::wait(server.running().stop(PATIENCE));
+            assert_eq!((stopped.connections, stopped.aborted), (connections, 0));
+        }
+        H::block_on(last.closed());
+        assert_eq!(told.disconnected().cause, Cause::GoingAway);
+        assert!(told.is_silent(), "each has ended once");
+    }
 }

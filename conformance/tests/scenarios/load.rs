@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use storm_proto::framing::LengthPrefix;
 use storm_proto::service::{Handler, Session};
 use storm_proto::{Cause, Heartbeat, Message, Random, SendError, Side};
 
@@ -70,6 +71,43 @@ pub(crate) fn eight_threads_send_to_one_session_and_nothing_mixes<H: Harness>() 
         assert_eq!(words.next().unwrap().len(), number as usize % 50);
         next[thread] += 1;
     }
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+}
+
+pub(crate) fn threads_send_to_one_plain_session_and_no_message_is_torn<H: Harness>() {
+    const THREADS: usize = 4;
+    const EACH: usize = 2_000;
+    let (handler, told) = teller();
+    let server = H::start(H::server().framed(LengthPrefix::new()).handler(handler));
+    let mut peer = Raw::connect(server.address());
+    let session = told.connected();
+    let senders: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let session = session.clone();
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    // Small ones, and some that are queued by reference.
+                    let len = if number % 100 == 99 { 70_000 } else { number % 500 };
+                    let mut payload = vec![thread as u8; len + 8];
+                    payload[..8].copy_from_slice(&(number as u64).to_be_bytes());
+                    session.send_blocking(&payload).unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut next = [0; THREADS];
+    for _ in 0..THREADS * EACH {
+        let len = u32::from_be_bytes(peer.exactly(4).try_into().unwrap()) as usize;
+        let payload = peer.exactly(len);
+        let number = u64::from_be_bytes(payload[..8].try_into().unwrap()) as usize;
+        let expected = if number % 100 == 99 { 70_000 } else { number % 500 };
+        assert_eq!(len, 8 + expected);
+        let Some(thread) = payload.get(8).copied() else { continue };
+        assert!(payload[8..].iter().all(|byte| *byte == thread), "of one thread alone");
+        assert!(number >= next[usize::from(thread)], "in its order");
+        next[usize::from(thread)] = number + 1;
+    }
+    assert_eq!(next, [EACH; THREADS]);
     senders.into_iter().for_each(|sender| sender.join().unwrap());
 }
 

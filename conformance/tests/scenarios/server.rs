@@ -1,13 +1,19 @@
 //! Storm is the server.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use storm_proto::framing::{Delimiter, LengthPrefix};
-use storm_proto::service::State;
+use storm_proto::service::{Session, State};
+use storm_proto::tls::rustls::crypto::ring;
+use storm_proto::tls::rustls::pki_types::ServerName;
+use storm_proto::tls::rustls::version::{TLS12, TLS13};
+use storm_proto::tls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use storm_proto::tls::{TlsIdentity, TlsServer};
 use storm_proto::websocket::handshake::{Accept, Decision, Response};
-use storm_proto::{Cause, Error, LocalError, SendError, Side};
+use storm_proto::{Cause, Error, LocalError, Message, SendError, Side};
 
 use super::compressed::RSV1;
 use super::harness::{Harness, PATIENCE, Seen, teller, until};
@@ -128,6 +134,56 @@ pub(crate) fn a_reset_by_the_peer_is_a_transport_error<H: Harness>() {
     );
     assert!(matches!(reason.error, Some(Error::Transport(error)) if error.os_code().is_some()));
     drop(server);
+}
+
+pub(crate) fn all_that_was_sent_before_a_close_arrives<H: Harness>() {
+    const SIZES: [usize; 3] = [1, 64 << 10, 1 << 20];
+    let orders = |session: &Session, message: Message<'_>| {
+        let size: usize = message.to_text().unwrap().trim().parse().unwrap();
+        session.send(&vec![b'x'; size]).unwrap();
+        session.close();
+    };
+    for size in SIZES {
+        let server = H::start(H::websocket().on_message(orders));
+        let mut peer = Raw::websocket(server.address());
+        peer.send_frame(0x81, size.to_string().as_bytes());
+        assert!(peer.frame() == (0x82, vec![b'x'; size]), "{size} bytes");
+        assert_eq!(peer.frame(), (0x88, b"\x03\xe8".to_vec()));
+        peer.send_frame(0x88, b"\x03\xe8");
+        assert!(peer.rest().is_empty());
+
+        let server = H::start(H::server().framed(Delimiter::lines()).on_message(orders));
+        let mut peer = Raw::connect(server.address());
+        peer.send(format!("{size}\n").as_bytes());
+        let all = peer.rest();
+        assert!(all == [&vec![b'x'; size][..], b"\n"].concat(), "{} of {size} bytes", all.len());
+    }
+}
+
+pub(crate) fn a_client_whose_tls_is_not_ours_is_echoed<H: Harness>() {
+    let identity = TlsIdentity::self_signed(["localhost"]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(identity.certificates()[0].clone()).unwrap();
+    let server = H::server().tls(TlsServer::new(identity).unwrap()).framed(Delimiter::lines());
+    let echo = server.on_message(|session, message| session.send(message));
+    let running = H::wait(echo.start()).unwrap();
+    for version in [&TLS12, &TLS13] {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_protocol_versions(&[version]).unwrap();
+        let config = config.with_root_certificates(roots.clone()).with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        let socket = TcpStream::connect(running.address().ip().unwrap()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = StreamOwned::new(tls, socket);
+        stream.write_all(b"hello\n").unwrap();
+        let mut line = [0; 6];
+        stream.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"hello\n");
+        stream.conn.send_close_notify();
+        assert_eq!(stream.read(&mut line).unwrap(), 0, "close_notify is answered with the same");
+    }
+    H::block_on(async move { drop(running) });
 }
 
 pub(crate) fn a_page_is_served_beside_the_websocket<H: Harness>() {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Address, Server};
+use storm_proto::service::{Address, Metrics, Server};
 use storm_proto::{Cause, OwnedMessage, Side};
 
-use super::harness::{Harness, Seen, teller};
+use super::harness::{Harness, Seen, teller, until};
 
 /// A path of this scenario's own.
 fn path(name: &str) -> PathBuf {
@@ -33,8 +33,15 @@ pub(crate) fn a_websocket_and_lines_go_over_unix_sockets<H: Harness>() {
     assert_eq!(told.connected().peer(), &Address::Unix(None));
     inbox.session().send("hello").unwrap();
     assert_eq!(H::wait(inbox.next()).unwrap(), Some(OwnedMessage::text("hello")));
+    for session in [inbox.session(), &server.running().session(1).unwrap()] {
+        // Counted after the handler, whose answer may be here already.
+        let counted = |m: Metrics| (m.messages_received, m.messages_sent) == (1, 1);
+        until(|| counted(session.metrics()));
+    }
+    assert_eq!((server.running().connections(), server.running().count()), (1, 1));
     inbox.session().close();
     assert!(told.disconnected().clean);
+    until(|| server.running().connections() == 0);
     H::wait(server.running().stop(super::harness::PATIENCE));
     drop(server);
     assert!(!path.exists(), "the file goes with the server");

@@ -483,6 +483,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn numbers_that_many_threads_take_are_all_different_and_none_is_left_out() {
+        use std::thread;
+        const EACH: u64 = 2_500;
+        let registry = Arc::new(Registry::new());
+        let take = || (0..EACH).map(|_| registry.next_id()).collect::<Vec<_>>();
+        let mut numbers = thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(take));
+            threads.map(|thread| thread.join().unwrap()).concat()
+        });
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(1..=4 * EACH));
+    }
+
+    #[test]
     fn the_limit_counts_from_accept_and_places_come_back() {
         let registry = registry(Admission { max: Some(2), ..Admission::default() });
         let (first, second) = (admit(&registry).unwrap(), admit(&registry).unwrap());

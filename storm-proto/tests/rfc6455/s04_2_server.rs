@@ -245,6 +245,9 @@ fn w4_2_2_07_a_subprotocol_is_one_of_those_the_client_named() {
             }
         }
     }
+    let offered = request(&Text::request().add("Sec-WebSocket-Protocol", "chat"));
+    let error = offered.accept(&Accept::new().subprotocol("")).unwrap_err();
+    assert_eq!(error, AcceptError::SubprotocolNotOffered, "no name is none");
     let (answer, server) = decided(Accept::new().subprotocol("never-offered"));
     assert!(answer.starts_with("HTTP/1.1 500 "), "a mistake of the application: {answer}");
     expect_over(server);
