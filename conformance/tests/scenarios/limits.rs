@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Middleware, Outcome, RateLimit, Session};
 use storm_proto::{
-    Cause, DisconnectReason, Heartbeat, Message, OwnedMessage, Rate, SendError, Side, WebSocket,
+    Cause, DisconnectReason, Heartbeat, Message, OwnedMessage, Rate, SendError, Side,
 };
 
 use super::harness::{Harness, PATIENCE, teller, until};

@@ -12,7 +12,7 @@ use crate::Random;
 use crate::connection::assembly::LARGE;
 use crate::connection::flow::WaterMarks;
 use crate::connection::outbox::{Control, Outbox};
-use crate::connection::slow::{Key, Outgoing, Slow};
+use crate::connection::slow::{Key, Outgoing, Slow, SlowConsumer};
 use crate::error::SendError;
 use crate::framing::Framer;
 use crate::message::{Kind, Message};
@@ -319,9 +319,12 @@ impl Sender {
     /// Lends up to `most` bytes of room to a borrower that encodes messages of its own, if
     /// this is a server's WebSocket that compresses none of them; returns how many. They
     /// count as queued until [`Sender::collect`].
+    ///
+    /// None where a message that does not fit is dropped or ends the connection: it must not do
+    /// so because of room that is lent, and then given back unused.
     pub(crate) fn lend(&mut self, most: usize) -> usize {
         let plain = self.small == SMALL && matches!(self.encoding, Encoding::WebSocket(None));
-        if self.open && plain {
+        if self.open && plain && self.slow_consumer() == SlowConsumer::Wait {
             self.lent = self.marks.limit().saturating_sub(self.queued()).min(most);
         }
         self.lent

@@ -493,6 +493,17 @@ mod tests {
     }
 
     #[test]
+    fn lent_room_neither_drops_a_message_nor_ends_a_connection() {
+        for policy in [Drop, Disconnect] {
+            let mut sender = Sender::websocket_server(WaterMarks::new(100));
+            sender.set_slow_consumer(policy);
+            assert_eq!(sender.lend(100), 0);
+            (0..10).for_each(|_| sender.send("8 bytes.").unwrap());
+            assert!(sender.send("8 bytes.").is_err());
+        }
+    }
+
+    #[test]
     fn a_policy_may_change_while_messages_wait() {
         for next in [Wait, Drop, Disconnect] {
             let (mut sender, mut wire) = stuck(DropOldest, 30);
@@ -504,7 +515,7 @@ mod tests {
             let ends = next == Disconnect;
             assert_eq!(refused.is_err() && !sender.is_open(), ends);
             assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "one", "two"]);
-            if !ends {
+            if next == Wait {
                 assert_eq!(sender.lend(30), 30, "all is as if it had always been so");
                 sender.collect(&mut Vec::new());
             }
