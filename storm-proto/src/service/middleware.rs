@@ -227,11 +227,14 @@ impl Chain {
         session: &Session,
         message: Message<'_>,
     ) -> Result<Outcome, SendError> {
-        if self.is_empty() || session.shared().is_closing() || SENDING.replace(true) {
+        if self.is_empty()
+            || session.shared().is_closing()
+            || SENDING.with(|sending| sending.replace(true))
+        {
             return Ok(Outcome::Pass);
         }
         let outcome = catch(|| self.show(message, |link, message| link.outbound(session, message)));
-        SENDING.set(false);
+        SENDING.with(|sending| sending.set(false));
         outcome.ok_or_else(|| {
             session.shared().panicked();
             SendError::Closed
