@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use storm_tokio::tls::{TlsClient, TlsIdentity, TlsServer};
 use storm_tokio::{
-    Client, Deflate, Delimiter, Heartbeat, KeepAlive, LengthPrefix, Limits, Reconnect, Server,
-    SocketOptions, Timeouts, WaterMarks, WebSocket,
+    Client, Deflate, Delimiter, Heartbeat, KeepAlive, LengthPrefix, Limits, Rate, RateLimit,
+    Reconnect, Server, SocketOptions, Timeouts, WaterMarks, WebSocket,
 };
 
 struct Row<'t> {
@@ -95,6 +95,17 @@ fn default(option: &str) -> String {
         "TlsClient::server_name" => {
             or(field(&TlsClient::options(), "server_name"), "host of the address")
         }
+        "RateLimit::messages" => {
+            let rate = Rate::per_second(100);
+            let shown = format!("{:?}", RateLimit::new());
+            assert!(shown.contains(&format!("messages: Some({rate:?})")), "{shown}");
+            "100".into()
+        }
+        "Rate::per_second" => "1 s".into(),
+        "RateLimit::per_ip" => {
+            if field(&RateLimit::new(), "per_ip") == "true" { "address" } else { "session" }.into()
+        }
+        "RateLimit::drop_excess" => field(&RateLimit::new(), "excess").to_lowercase(),
         "none" => "none".into(),
         _ => panic!("the table has an option that this test does not know: {option}"),
     }

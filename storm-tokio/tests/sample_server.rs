@@ -4,6 +4,8 @@
 
 #[path = "../examples/server/console.rs"]
 mod console;
+#[path = "../examples/server/guard.rs"]
+mod guard;
 #[path = "../examples/server/hall.rs"]
 mod hall;
 #[path = "../examples/server/protocol.rs"]
@@ -14,6 +16,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use storm_tokio::{Client, Inbox, Kind, Running, Server, WebSocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use hall::Hall;
 use protocol::Command;
@@ -56,7 +60,7 @@ fn error(message: &str) -> Value {
 async fn start() -> (Arc<Hall>, Running) {
     let server = Server::bind("127.0.0.1:0").websocket(WebSocket::new().max_message(1 << 10));
     let hall = Arc::new(Hall::new(server.hub()));
-    (hall.clone(), server.handler(hall).start().await.unwrap())
+    (hall.clone(), server.middleware(guard::Log).handler(hall).start().await.unwrap())
 }
 
 /// Two guests who have heard all that their coming caused.
@@ -191,6 +195,35 @@ async fn the_console_lists_kicks_and_speaks_to_all() {
     assert_eq!(one.hears().await, system("anonymous left (online: 1)"));
     assert_eq!(console("/stop"), None);
     assert_eq!(server.stop(Duration::from_secs(5)).await.aborted, 0);
+}
+
+#[tokio::test]
+async fn who_says_too_much_is_gone_and_everybody_hears_why() {
+    let server = Server::bind("127.0.0.1:0").websocket(WebSocket::new());
+    let hall = Arc::new(Hall::new(server.hub()));
+    let server = server.middleware(guard::limit(&hall)).handler(hall).start().await.unwrap();
+    let (mut one, two) = two(&server).await;
+    (0..6).for_each(|_| two.says("spam"));
+    let mut heard = Vec::new();
+    while heard.last() != Some(&system("anonymous left (online: 1)")) {
+        heard.push(one.hears().await);
+    }
+    let spam = heard.iter().filter(|news| news["message"] == "spam").count();
+    assert_eq!(spam, 5);
+    assert_eq!(heard[5], system("anonymous was disconnected (rate limit exceeded)"));
+}
+
+#[tokio::test]
+async fn a_page_of_metrics_is_beside_the_chat() {
+    let (hall, server) = start().await;
+    let (_one, _two) = two(&server).await;
+    let mut stream = TcpStream::connect(server.address().to_string()).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("# TYPE chat_sessions gauge\nchat_sessions 2\n"), "{answer}");
+    assert!(console::obey(&hall, "/metrics").unwrap().contains("chat_sessions_total 2\n"));
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use storm_tokio::Session;
 use crate::hall::{Hall, tell};
 use crate::protocol::{Info, News};
 
-pub(crate) const HELP: &str = "/sessions  /kick <id>  /broadcast <text>  /rooms  /info <id>  /stop";
+pub(crate) const HELP: &str =
+    "/sessions  /kick <id>  /broadcast <text>  /rooms  /info <id>  /metrics  /stop";
 
 /// What is to be printed; `None` to stop.
 pub(crate) fn obey(hall: &Hall, line: &str) -> Option<String> {
@@ -27,6 +28,7 @@ pub(crate) fn obey(hall: &Hall, line: &str) -> Option<String> {
             rooms.collect::<Vec<_>>().join("\n")
         }
         "/info" => with_session(hall, rest, "/info <id>", |session| row(&hall.info(session))),
+        "/metrics" => hall.metrics(),
         "/stop" => return None,
         _ => HELP.into(),
     })

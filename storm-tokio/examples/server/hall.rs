@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use storm_tokio::{DisconnectReason, Handler, Hub, Message, Session};
+use storm_tokio::{
+    Accept, Decision, DisconnectReason, Handler, Hub, Message, Request, Response, Session,
+};
 
 use crate::protocol::{Command, Info, News, Room, User};
 
@@ -18,6 +20,17 @@ pub(crate) struct Hall {
 }
 
 impl Handler for Hall {
+    async fn on_connecting(&self, request: &Request) -> Decision {
+        match (request.path(), request.is_upgrade()) {
+            (_, true) => Accept::new().into(),
+            ("/metrics", false) => Response::new(200)
+                .header("Content-Type", "text/plain; version=0.0.4")
+                .body(self.metrics())
+                .into(),
+            _ => Response::new(404).body("speak WebSocket, or get /metrics\n").into(),
+        }
+    }
+
     async fn on_connected(&self, session: &Session) {
         let (id, online) = (session.id(), self.hub.count());
         self.names().insert(id, "anonymous".into());
@@ -170,6 +183,26 @@ impl Hall {
         }
     }
 
+    /// As Prometheus reads it.
+    pub(crate) fn metrics(&self) -> String {
+        let all = self.hub.metrics().sessions;
+        let lines = [
+            ("chat_sessions gauge", all.open as u64),
+            ("chat_sessions_total counter", all.opened),
+            ("chat_messages_sent_total counter", all.messages_sent),
+            ("chat_messages_received_total counter", all.messages_received),
+            ("chat_messages_dropped_total counter", all.messages_dropped),
+            ("chat_bytes_sent_total counter", all.bytes_sent),
+            ("chat_bytes_received_total counter", all.bytes_received),
+            ("chat_errors_total counter", all.errors),
+        ];
+        let line = |(what, value): (&str, u64)| {
+            let name = what.split(' ').next().unwrap_or(what);
+            format!("# TYPE {what}\n{name} {value}\n")
+        };
+        lines.into_iter().map(line).collect()
+    }
+
     pub(crate) fn rooms(&self) -> Vec<Room> {
         let mut rooms: Vec<_> = self.hub.groups().iter().map(ToString::to_string).collect();
         rooms.sort();
@@ -188,7 +221,7 @@ pub(crate) fn tell(session: &Session, news: &News<'_>) {
 }
 
 /// hh:mm:ss
-fn clock(time: Duration) -> String {
+pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

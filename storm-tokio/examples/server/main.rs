@@ -2,15 +2,17 @@
 //!
 //!     cargo run --release -p storm-tokio --example server [address]
 //!     npx wscat -c ws://127.0.0.1:8080      # {"type":"list"}, or just talk
+//!     curl http://127.0.0.1:8080/metrics
 
 mod console;
+mod guard;
 mod hall;
 mod protocol;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use storm_tokio::{Server, WebSocket};
+use storm_tokio::{Server, SlowConsumer, WebSocket};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::time::interval;
 
@@ -20,8 +22,10 @@ use hall::Hall;
 async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let websocket = WebSocket::new().max_message(1 << 10);
-    let server = Server::bind(address).websocket(websocket);
+    // Whoever is too slow for a chat misses some of it.
+    let server = Server::bind(address).websocket(websocket).slow_consumer(SlowConsumer::Drop);
     let hall = Arc::new(Hall::new(server.hub()));
+    let server = server.middleware(guard::limit(&hall)).middleware(guard::Log);
     let running = server.handler(hall.clone()).start().await?;
     println!("chat at ws://{}\n{}", running.address(), console::HELP);
 
