@@ -165,7 +165,7 @@ fn every_limit_of_the_code_is_in_the_table_with_its_default_and_the_other_way_ro
 #[test]
 fn every_limit_says_what_it_stops_and_what_sets_it_exists() {
     const SOURCES: [&str; 9] = [
-        include_str!("server.rs"),
+        include_str!("server/mod.rs"),
         include_str!("rate_limit.rs"),
         include_str!("client.rs"),
         include_str!("../websocket/mod.rs"),

@@ -1,57 +1,43 @@
-//! A server: options, then an accept loop, then a handle to stop it.
+//! A server: options, then an accept loop (`accepting`), then a handle to stop it (`running`).
+
+mod accepting;
+mod running;
 
 use core::fmt;
-use core::future::{Future, poll_fn};
-use core::pin::pin;
-use core::task::Poll;
+use core::future::Future;
 use core::time::Duration;
 use std::io;
 use std::string::String;
 use std::sync::Arc;
-use std::vec::Vec;
 
+use self::accepting::Accepting;
+#[cfg(test)]
+pub(crate) use self::running::LAST_TURN;
+pub use self::running::{Running, Stopped};
 use super::callbacks::{Callbacks, Unset};
-use super::driver::{Driver, Guard, drive};
 use super::groups::GroupChange;
 use super::handler::Handler;
 use super::hub::Hub;
-use super::metrics::ServerMetrics;
 use super::middleware::{Chain, Middleware};
 use super::options::{ListenOptions, SocketOptions};
-use super::publish;
-use super::race::before;
-use super::registry::{Listening, Permit, Registry};
-use super::runtime::{Address, Ends, Listener, Runtime};
-use super::session::{Identity, Session, lagging};
-use super::stage::Stage;
+use super::registry::Registry;
+use super::runtime::{Listener, Runtime};
+use super::session::Session;
 use super::trace;
-use super::wire::Wire;
-use crate::Instant;
 use crate::connection::flow::WaterMarks;
-use crate::connection::link::Link;
 use crate::connection::options::{Options, Timeouts};
 use crate::connection::reason::DisconnectReason;
-use crate::connection::receiver::Receiver;
-use crate::connection::sender::Sender;
 use crate::connection::slow::{Lag, SlowConsumer};
-use crate::error::{Error, TransportError};
-use crate::extensions::Extensions;
+use crate::error::Error;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
 use crate::server::admission::Admission;
-use crate::server::backoff::AcceptBackoff;
-use crate::server::drain::{Drain, Waves};
 use crate::server::origins::Origins;
 use crate::server::rate::Rate;
 #[cfg(feature = "tls")]
-use crate::tls::{TlsServer, TlsStage};
-use crate::websocket::frame::close_code::CloseCode;
+use crate::tls::TlsServer;
+use crate::websocket::WebSocket;
 use crate::websocket::handshake::{Decision, Request};
-use crate::websocket::{Role, WebSocket};
-
-/// How long a stop waits for connections that it has cut off: each needs a turn of its driver,
-/// and its last event.
-pub(crate) const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// A server that is about to start: raw TCP unless [`Server::framed`] or
 /// [`Server::websocket`] says otherwise.
@@ -396,297 +382,5 @@ impl<R, H> fmt::Debug for Server<R, H> {
             .field("listen", &self.listen)
             .field("admission", &self.admission)
             .finish_non_exhaustive()
-    }
-}
-
-/// A server that listens.
-///
-/// Dropping it stops the server without waiting: nothing more is accepted, and every
-/// session is told to close.
-#[must_use = "dropping it stops the server"]
-pub struct Running<R> {
-    runtime: R,
-    address: Address,
-    /// It can tell newcomers to come back later.
-    answers: bool,
-    registry: Arc<Registry>,
-}
-
-/// What a stop or a shutdown left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Connections that were open when it began.
-    pub connections: usize,
-    /// Sessions that ended in order meanwhile: everything was written, the peer has answered.
-    pub clean: u64,
-    /// Connections that had to be cut off when the time was over.
-    pub aborted: usize,
-    /// Handlers that still run: they wait for something other than their session.
-    pub stuck: usize,
-    /// Bytes that were accepted by sends and did not leave, of all sessions that ended
-    /// meanwhile.
-    pub undelivered: u64,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl<R: Runtime> Running<R> {
-    /// Where it listens: tells the port if the system chose it.
-    #[must_use]
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Connections from accept to the last event.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        self.registry.connections()
-    }
-
-    /// Connections that were closed at once because of a limit.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.registry.refused()
-    }
-
-    /// What was counted since the start; see [`Hub::metrics`].
-    #[must_use]
-    pub fn metrics(&self) -> ServerMetrics {
-        self.registry.metrics()
-    }
-
-    /// The sessions and groups: a handle that can be cloned, and outlives this one.
-    #[must_use]
-    pub fn hub(&self) -> Hub {
-        Hub::new(self.registry.clone())
-    }
-
-    /// How many sessions there are; see [`Hub::count`].
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.registry.count()
-    }
-
-    /// The open session with this number.
-    #[must_use]
-    pub fn session(&self, id: u64) -> Option<Session> {
-        self.registry.get(id)
-    }
-
-    /// All open sessions, as they are now, in the order in which they came.
-    #[must_use]
-    pub fn sessions(&self) -> Vec<Session> {
-        self.hub().sessions()
-    }
-
-    /// Closes every session in order, as [`Session::close`] does, and goes on accepting.
-    /// Returns how many there were. Does not wait.
-    pub fn close_all(&self) -> usize {
-        self.hub().close_all()
-    }
-
-    /// Stops in order: accepts nothing more, tells every session 1001 (going away), lets
-    /// it write what is queued, and waits for every handler, at most for `grace`; what is
-    /// left then is cut off. No event comes after it has returned, but those of stuck
-    /// handlers.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the stop under way, without its end.
-    pub fn stop(&self, grace: Duration) -> R::Wait<impl Future<Output = Stopped>> {
-        R::wait(self.end(Drain::at_once(grace), false))
-    }
-
-    /// Stops without haste: [`Running::stop`], with waves before it. Sessions are told to go a
-    /// few at a time, spread over [`Drain::over`], so that they do not all come back at once;
-    /// each is closed in order. Until the last of them is gone the server goes on accepting:
-    /// requests for a WebSocket are answered 503 with `Retry-After`, others as before. A server
-    /// of plain TCP, which has no such answer, accepts nothing from the start.
-    ///
-    /// [`Drain::within`] is the one deadline over everything: what is left then is told to go if
-    /// it was not, and cut off. [`Hub::is_stopping`] is true from the start. A second call
-    /// does not change what the first one tells newcomers.
-    ///
-    /// # Cancel safety
-    /// Dropping the future stops the waves: who was told to go goes on going, newcomers still
-    /// get their 503, and nobody else is told. A stop, another shutdown or dropping the server
-    /// ends that.
-    pub fn shutdown(&self, drain: Drain) -> R::Wait<impl Future<Output = Stopped>> {
-        R::wait(self.end(drain, true))
-    }
-
-    async fn end(&self, drain: Drain, in_waves: bool) -> Stopped {
-        let begun = R::now();
-        let deadline = begun + drain.within;
-        let connections = self.registry.connections();
-        let before_it = self.registry.totals();
-        if in_waves {
-            self.drain(&drain, begun, deadline).await;
-        }
-        self.registry.say_goodbye(drain.code);
-        let mut aborted = 0;
-        if before(&self.runtime, deadline, self.registry.empty()).await.is_none() {
-            let left = self.registry.all();
-            left.iter().for_each(Session::abort);
-            aborted = left.len();
-            before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
-        }
-        let after_it = self.registry.totals();
-        let stopped = Stopped {
-            connections,
-            clean: after_it.clean - before_it.clean,
-            aborted,
-            stuck: self.registry.connections(),
-            undelivered: after_it.undelivered - before_it.undelivered,
-            took: R::now() - begun,
-        };
-        trace::stopped(&stopped);
-        stopped
-    }
-
-    /// Closes the sessions in waves, and waits until they are gone.
-    async fn drain(&self, drain: &Drain, begun: Instant, deadline: Instant) {
-        let sessions = self.registry.drain(drain.clone());
-        trace::draining(sessions.len());
-        if !self.answers {
-            self.registry.stop();
-        }
-        let waves = Waves::new(sessions.len(), begun, drain.over.min(drain.within));
-        let mut told = 0;
-        loop {
-            let now = R::now();
-            let due = waves.due(now);
-            for session in sessions[told..due].iter().filter_map(|id| self.registry.get(*id)) {
-                session.shared().go_away(drain.code);
-            }
-            told = due;
-            // After the last wave there is only the deadline.
-            let next = waves.next(now).map_or(deadline, |next| next.min(deadline));
-            let gone = before(&self.runtime, next, self.registry.without_sessions()).await;
-            if gone.is_some() || R::now() >= deadline {
-                return;
-            }
-        }
-    }
-}
-
-impl<R> Drop for Running<R> {
-    fn drop(&mut self) {
-        self.registry.say_goodbye(CloseCode::GOING_AWAY);
-    }
-}
-
-impl<R> fmt::Debug for Running<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Running({})", self.address)
-    }
-}
-
-/// The accept loop.
-struct Accepting<R: Runtime, H> {
-    runtime: R,
-    registry: Arc<Registry>,
-    protocol: Protocol,
-    options: Arc<Options>,
-    #[cfg(feature = "tls")]
-    tls: Option<TlsServer>,
-    chain: Chain,
-    handler: Arc<H>,
-    listener: R::Listener,
-    /// Dropped after the listener: a stop that has returned has freed the address.
-    _listening: Listening,
-}
-
-impl<R: Runtime, H: Handler> Accepting<R, H> {
-    /// Accepts until the server is stopped. No error ends it: a server that looks alive and
-    /// takes nobody is worse than one that is down.
-    async fn run(mut self) {
-        let mut backoff = AcceptBackoff::default();
-        loop {
-            let accepted = {
-                let mut stopped = pin!(self.registry.stopped());
-                poll_fn(|cx| match stopped.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => self.listener.poll_accept(cx).map(Some),
-                })
-                .await
-            };
-            // A stop ends an accept that blocks with whatever comes first.
-            let accepted = accepted.filter(|_| !self.registry.is_stopping());
-            let begun = match accepted {
-                None => return,
-                Some(Ok((transport, ends))) => match self.registry.admit(&ends.peer, R::now()) {
-                    Ok(permit) => self.begin(transport, ends, permit),
-                    Err(refusal) => {
-                        trace::refused(&ends.peer, refusal);
-                        publish::refused(refusal);
-                        Ok(())
-                    }
-                },
-                Some(Err(error)) => Err(error),
-            };
-            match begun {
-                Ok(()) => backoff.succeeded(),
-                Err(error) => {
-                    let error = TransportError::from(error);
-                    let pause = backoff.failed(error.kind());
-                    let error = Error::Transport(error);
-                    self.chain.failed(None, &error);
-                    trace::accept_failed(&error);
-                    self.handler.on_error(None, &error).await;
-                    if !pause.is_zero() {
-                        before(&self.runtime, R::now() + pause, self.registry.stopped()).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Starts a connection.
-    fn begin(&self, transport: R::Transport, ends: Ends, permit: Permit) -> io::Result<()> {
-        let options = &self.options;
-        let (role, sender, receiver) = match &self.protocol {
-            Protocol::WebSocket => (
-                Some(Role::Server),
-                Sender::websocket_server(options.marks),
-                Receiver::websocket(Role::Server, options.websocket.limits),
-            ),
-            Protocol::Framed(framer) => (
-                None,
-                Sender::framed(framer.clone(), options.marks),
-                Receiver::framed(framer.clone()),
-            ),
-        };
-        let now = R::now();
-        let link = Link::new(sender, role, options.clone(), now);
-        let identity = Identity {
-            connection: permit.connection(),
-            ends,
-            clock: R::now,
-            handler: lagging(&self.handler),
-            registry: Some(self.registry.clone()),
-            chain: self.chain.clone(),
-        };
-        let session = Session::new(link, identity);
-        trace::accepted(&session);
-        self.registry.opening(session.clone(), now);
-        let guard = Guard { session, permit: Some(permit) };
-        let wire = Wire::new(Stage::Plain(transport), R::now, options.marks.limit());
-        #[cfg(feature = "tls")]
-        let wire = match &self.tls {
-            Some(tls) => wire.secure(TlsStage::server(tls, role.is_some())?),
-            None => wire,
-        };
-        if role.is_none() && !wire.is_secured() {
-            guard.open(None, Extensions::new());
-        }
-        let driver = Driver {
-            wire,
-            receiver,
-            handler: self.handler.clone(),
-            guard,
-            expects_request: role.is_some(),
-        };
-        self.runtime.spawn(drive(driver))
     }
 }
