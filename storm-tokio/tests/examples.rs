@@ -15,9 +15,15 @@ const TCP_ECHO: Three = [
     include_str!("../../storm-std/examples/tcp_echo_std.rs"),
 ];
 
+const TLS_ECHO: Three = [
+    include_str!("../examples/tls_echo_tokio.rs"),
+    include_str!("../../storm-smol/examples/tls_echo_smol.rs"),
+    include_str!("../../storm-std/examples/tls_echo_std.rs"),
+];
+
 #[test]
 fn an_echo_is_the_same_on_every_runtime_but_for_one_line() {
-    for [tokio, smol, std] in [ECHO, TCP_ECHO] {
+    for [tokio, smol, std] in [ECHO, TCP_ECHO, TLS_ECHO] {
         differ_in_the_runtime(tokio, smol, "storm_smol");
         differ_in_the_runtime(tokio, std, "storm_std");
     }
