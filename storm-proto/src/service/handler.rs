@@ -147,4 +147,24 @@ impl<H: Handler> Handler for Arc<H> {
     fn on_group(&self, change: &GroupChange) {
         (**self).on_group(change);
     }
+
+    fn on_lag(&self, session: &Session, lag: &Lag) {
+        (**self).on_lag(session, lag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_shared_handler_hears_of_everything() {
+        let (code, _) = include_str!("handler.rs").split_once("mod tests").unwrap();
+        let (own, shared) = code.split_once("for Arc<H>").unwrap();
+        let hooks: std::vec::Vec<_> =
+            own.split("fn on_").skip(1).filter_map(|rest| rest.split('(').next()).collect();
+        assert!(hooks.len() >= 8, "{hooks:?}");
+        for hook in hooks {
+            let forwards = shared.contains(&std::format!("(**self).on_{hook}("));
+            assert!(forwards, "on_{hook} is not told to a handler in an Arc");
+        }
+    }
 }
