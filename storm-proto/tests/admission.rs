@@ -7,9 +7,9 @@ mod sim;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sim::tools::{Journal, seconds};
+use sim::tools::{Journal, seconds, start};
 use sim::{Peer, Sim};
-use storm_proto::service::{Address, Handler, Running};
+use storm_proto::service::{Address, Handler};
 use storm_proto::websocket::handshake::{Accept, Decision, Request};
 use storm_proto::{Heartbeat, Origins, Rate, WebSocket};
 
@@ -31,12 +31,6 @@ impl Handler for Scribe {
 
 fn server() -> Server {
     Server::bind("127.0.0.1:80").websocket(WebSocket::new().heartbeat(Heartbeat::off()))
-}
-
-fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 fn dial(ip: &str) -> Peer {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use sim::tools::{Journal, masked, poll, seconds};
+use sim::tools::{Journal, masked, poll, seconds, start};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Handler, Running, Session, Stopped};
@@ -88,12 +88,6 @@ fn scribe() -> (Scribe, Running<Sim>) {
     let websocket = WebSocket::new().heartbeat(Heartbeat::off());
     let server = Server::bind("127.0.0.1:80").websocket(websocket).close_timeout(seconds(60));
     (scribe.clone(), start(server.handler(scribe)))
-}
-
-fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 fn ask(path: &str, lines: &str) -> Peer {

@@ -5,13 +5,13 @@ mod sim;
 
 use std::sync::{Arc, Mutex};
 
-use sim::tools::{Journal, accept, masked, poll, seconds};
+use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{
     Client, Delivery, GroupChange, Handler, Hub, JoinError, Running, Runtime, Session, State,
 };
-use storm_proto::{Cause, DisconnectReason, Heartbeat, Message, Prepared, Side, WebSocket};
+use storm_proto::{Cause, DisconnectReason, Message, Prepared, Side};
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
 
@@ -63,16 +63,6 @@ impl Handler for Rooms {
         let members = change.members;
         self.journal.note(format!("{sign}{id} {} of {members} {state:?}", change.group));
     }
-}
-
-fn websocket() -> Server {
-    Server::bind("127.0.0.1:80").websocket(WebSocket::new().heartbeat(Heartbeat::off()))
-}
-
-fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 /// A WebSocket server with so many peers.

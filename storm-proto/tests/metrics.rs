@@ -6,10 +6,10 @@ mod sim;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sim::tools::{accept, masked, poll, seconds};
+use sim::tools::{accept, masked, poll, seconds, start};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Client, Running, Session, Totals};
+use storm_proto::service::{Client, Session, Totals};
 use storm_proto::websocket::handshake::{Accept, Decision, Request, Response};
 use storm_proto::{Heartbeat, Message, Rate, Reconnect, WebSocket};
 
@@ -24,12 +24,6 @@ fn server() -> Server {
 
 fn echo(session: &Session, message: Message<'_>) -> Result<(), storm_proto::SendError> {
     session.send(message)
-}
-
-fn start<H: storm_proto::service::Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 fn open() -> Peer {

@@ -5,15 +5,15 @@ mod sim;
 
 use std::sync::Arc;
 
-use sim::tools::{Journal, accept, masked, poll, seconds};
+use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{
     Client, ControlFrame, Handler, Middleware, Outcome, Running, Session, State, middleware,
 };
 use storm_proto::{
-    Cause, CloseCode, DisconnectReason, Error, Heartbeat, LocalError, Message, OwnedMessage,
-    ProtocolError, SendError, Side, WebSocket,
+    Cause, CloseCode, DisconnectReason, Error, LocalError, Message, OwnedMessage, ProtocolError,
+    SendError, Side,
 };
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
@@ -97,18 +97,8 @@ impl Handler for Echo {
     }
 }
 
-fn websocket() -> Server {
-    Server::bind("127.0.0.1:80").websocket(WebSocket::new().heartbeat(Heartbeat::off()))
-}
-
 fn lines() -> Server {
     Server::bind("127.0.0.1:80").framed(Delimiter::lines())
-}
-
-fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 fn upgraded() -> Peer {

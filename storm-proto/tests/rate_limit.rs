@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sim::tools::{Journal, accept, masked, poll, seconds};
+use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Client, Handler, RateLimit, Running, Session, State};
@@ -41,16 +41,6 @@ impl Handler for Echo {
     async fn on_error(&self, _: Option<&Session>, error: &Error) {
         self.0.note(error.to_string());
     }
-}
-
-fn websocket() -> Server {
-    Server::bind("127.0.0.1:80").websocket(WebSocket::new().heartbeat(Heartbeat::off()))
-}
-
-fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 /// An echo behind a limit.

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sim::tools::{Journal, masked, poll, seconds};
+use sim::tools::{Journal, masked, poll, seconds, start};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Handler, Running, Session, State};
@@ -93,12 +93,6 @@ impl Handler for Scribe {
 
 fn quiet() -> WebSocket {
     WebSocket::new().heartbeat(Heartbeat::off())
-}
-
-fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 fn scribe(websocket: WebSocket) -> (Scribe, Running<Sim>) {

@@ -6,7 +6,7 @@ mod sim;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sim::tools::{Journal, accept, masked, poll, seconds};
+use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Client, Delivery, Handler, Running, Session, State};
@@ -14,7 +14,7 @@ use storm_proto::websocket::Limits;
 use storm_proto::websocket::handshake::{Accept, Decision, Request};
 use storm_proto::{
     Cause, Connection, DisconnectReason, Error, Heartbeat, Instant, Lag, Options, Overrides,
-    SendError, Side, SlowConsumer, Step, WaterMarks, WebSocket,
+    SendError, Side, SlowConsumer, Step, WaterMarks,
 };
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
@@ -73,16 +73,6 @@ impl Handler for Watch {
     fn on_lag(&self, session: &Session, lag: &Lag) {
         self.journal.note(format!("{} lags: {} of {}", session.id(), lag.messages, lag.bytes));
     }
-}
-
-fn websocket() -> Server {
-    Server::bind("127.0.0.1:80").websocket(WebSocket::new().heartbeat(Heartbeat::off()))
-}
-
-fn start<H: Handler>(server: Server<H>) -> Running<Sim> {
-    let running = Sim::block_on(server.start()).unwrap();
-    Sim::run();
-    running
 }
 
 fn dial(path: &str) -> Peer {

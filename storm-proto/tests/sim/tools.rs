@@ -6,9 +6,23 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use storm_proto::service::{Handler, Running, Server};
 use storm_proto::websocket::handshake::{Accept, ServerHandshake};
+use storm_proto::{Heartbeat, WebSocket};
 
 use super::Sim;
+
+/// A WebSocket server that pings nobody.
+pub(crate) fn websocket() -> Server<Sim> {
+    Server::bind("127.0.0.1:80").websocket(WebSocket::new().heartbeat(Heartbeat::off()))
+}
+
+/// Starts a server, and lets it come to rest.
+pub(crate) fn start<H: Handler>(server: Server<Sim, H>) -> Running<Sim> {
+    let running = Sim::block_on(server.start()).unwrap();
+    Sim::run();
+    running
+}
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
