@@ -14,13 +14,13 @@ mod runtime;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::Woven;
+use runtime::{Stream, Woven};
 use shuttle::future::{block_on, spawn};
 use shuttle::sync::Mutex;
 use shuttle::thread;
 use storm_proto::Drain;
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Hub, Running, Server, Session};
+use storm_proto::service::{Handler, Hub, Running, Server, Session};
 
 /// How many orders of each test are tried.
 const ORDERS: usize = 10_000;
@@ -47,6 +47,18 @@ async fn opened(hub: &Hub, count: usize) -> Vec<Session> {
     hub.sessions()
 }
 
+/// A server with one peer; the network between them holds so many bytes each way.
+async fn with_a_peer<H: Handler>(
+    network: &Woven,
+    server: Server<Woven, H>,
+    room: usize,
+) -> (Running<Woven>, Session, Stream) {
+    let running = server.start().await.unwrap();
+    let peer = network.dial(room);
+    let session = opened(&running.hub(), 1).await.remove(0);
+    (running, session, peer)
+}
+
 /// The lines of one sender, in the order in which they came.
 fn of<'a>(lines: &'a [String], sender: &str) -> Vec<&'a str> {
     lines.iter().filter_map(|line| line.strip_prefix(sender)).collect()
@@ -61,10 +73,8 @@ fn messages_of_several_threads_all_arrive_each_threads_in_its_order() {
     explore(|| {
         block_on(async {
             let network = Woven::default();
-            let running = server(&network).start().await.unwrap();
             // Little room, so that the driver sleeps and is woken many times.
-            let mut peer = network.dial(5);
-            let session = opened(&running.hub(), 1).await.remove(0);
+            let (_running, session, mut peer) = with_a_peer(&network, server(&network), 5).await;
             let senders = ["a", "b"].map(|name| {
                 let session = session.clone();
                 thread::spawn(move || {
@@ -88,9 +98,8 @@ fn who_waits_for_room_gets_it() {
     explore(|| {
         block_on(async {
             let network = Woven::default();
-            let running = server(&network).max_pending_send(6).start().await.unwrap();
-            let mut peer = network.dial(3);
-            let session = opened(&running.hub(), 1).await.remove(0);
+            let server = server(&network).max_pending_send(6);
+            let (_running, session, mut peer) = with_a_peer(&network, server, 3).await;
             let senders = ["a", "b"].map(|name| {
                 let session = session.clone();
                 spawn(async move {
@@ -114,9 +123,7 @@ fn answers_of_the_handler_and_messages_of_others_share_one_order() {
         block_on(async {
             let network = Woven::default();
             let echo = server(&network).on_message(|session, message| session.send(message));
-            let running = echo.start().await.unwrap();
-            let mut peer = network.dial(6);
-            let session = opened(&running.hub(), 1).await.remove(0);
+            let (_running, session, mut peer) = with_a_peer(&network, echo, 6).await;
             let other = thread::spawn(move || {
                 for n in 0..3 {
                     session.send(&format!("b{n}")).unwrap();
@@ -136,9 +143,7 @@ fn a_close_comes_behind_what_was_accepted_and_everybody_hears_of_it() {
     explore(|| {
         block_on(async {
             let network = Woven::default();
-            let running = server(&network).start().await.unwrap();
-            let mut peer = network.dial(64);
-            let session = opened(&running.hub(), 1).await.remove(0);
+            let (running, session, mut peer) = with_a_peer(&network, server(&network), 64).await;
             let sender = {
                 let session = session.clone();
                 thread::spawn(move || {

@@ -6,6 +6,7 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+use super::middleware::Chain;
 use super::{ListenOptions, client, groups, pool, server, session, wire};
 use crate::client::{dial, reconnect};
 use crate::connection::link;
@@ -38,6 +39,7 @@ fn limits() -> BTreeMap<&'static str, String> {
         control_frames: Some(Rate::per_second(10).burst(100)),
     };
     assert_eq!(Allowance::default(), allowed, "as the rows say");
+    assert!(Chain::default().is_empty(), "off, as the rows say");
     assert_eq!(pool::MAX_OUTBOX, 256 << 10, "as the row says");
     BTreeMap::from([
         (
