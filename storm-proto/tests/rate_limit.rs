@@ -307,6 +307,35 @@ fn a_burst_is_told_of_once() {
 }
 
 #[test]
+fn each_message_over_the_limit_is_reported_where_asked() {
+    let [bursts, each] = [Arc::<AtomicUsize>::default(), Arc::default()];
+    let [count_bursts, count_each] = [bursts.clone(), each.clone()];
+    let limit = RateLimit::new().messages(Rate::per_second(10)).drop_excess();
+    let limit = limit
+        .on_exceeded(move |_| _ = count_bursts.fetch_add(1, Ordering::Relaxed))
+        .on_each_exceeded(move |_| _ = count_each.fetch_add(1, Ordering::Relaxed));
+    let (_, _running) = limited(limit);
+    let peer = upgraded();
+    assert_eq!(send(&peer, 100), 10);
+    let reported = [&bursts, &each].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!(reported, [1, 90], "and a second hook replaces no first one");
+}
+
+#[test]
+fn ten_an_hour_return_one_by_one() {
+    let limit = RateLimit::new().messages(Rate::per(10, seconds(3600))).drop_excess();
+    let heartbeat = Heartbeat::off();
+    let server = Server::bind("127.0.0.1:80").websocket(WebSocket::default().heartbeat(heartbeat));
+    let _running = start(server.middleware(limit).handler(Echo::default()));
+    let peer = upgraded();
+    assert_eq!(send(&peer, 20), 10);
+    Sim::pass(seconds(359));
+    assert_eq!(send(&peer, 1), 0);
+    Sim::pass(seconds(1));
+    assert_eq!(send(&peer, 2), 1);
+}
+
+#[test]
 fn a_panic_of_the_hook_ends_that_session_only() {
     let limit =
         RateLimit::new().messages(Rate::per_second(1)).on_exceeded(|_| panic!("on purpose"));

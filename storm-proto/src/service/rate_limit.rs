@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use std::boxed::Box;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
 
 use super::middleware::{ControlFrame, Middleware, Outcome};
 use super::session::Session;
@@ -43,8 +44,7 @@ pub struct RateLimit {
     allowed: Allowance,
     per_ip: bool,
     excess: Excess,
-    #[allow(clippy::type_complexity)]
-    on_exceeded: Option<Box<dyn Fn(&Session) + Send + Sync>>,
+    hooks: Vec<Hook>,
     parts: [Mutex<Roster<Who, Used>>; PARTS],
     random: RandomState,
 }
@@ -55,6 +55,13 @@ enum Excess {
     Disconnect,
     Drop,
     Throttle,
+}
+
+/// A closure of the application that is called when a session exceeds the limit.
+struct Hook {
+    /// For each message over the limit, not only for the first of a burst.
+    each: bool,
+    call: Box<dyn Fn(&Session) + Send + Sync>,
 }
 
 /// Whose buckets they are.
@@ -70,7 +77,7 @@ impl Default for RateLimit {
             allowed: Allowance::default(),
             per_ip: false,
             excess: Excess::Disconnect,
-            on_exceeded: None,
+            hooks: Vec::new(),
             parts: Default::default(),
             random: RandomState::new(),
         }
@@ -127,10 +134,30 @@ impl RateLimit {
         self
     }
 
-    /// Calls `hook` when a session has sent too much, before anything is done about it: once,
-    /// and again only after its buckets were full in between, so that a flood is told of once.
-    pub fn on_exceeded(mut self, hook: impl Fn(&Session) + Send + Sync + 'static) -> RateLimit {
-        self.on_exceeded = Some(Box::new(hook));
+    /// Calls `hook` when a session exceeds the limit, before the limit acts.
+    ///
+    /// Once for a burst: the hook is called again only after all buckets of the session were
+    /// full in between, so that a flood is reported once. Further hooks add to those before.
+    ///
+    /// # Panics
+    /// A panic of the hook ends the session as a panic of its handler does.
+    pub fn on_exceeded(self, hook: impl Fn(&Session) + Send + Sync + 'static) -> RateLimit {
+        self.hook(false, hook)
+    }
+
+    /// Calls `hook` for each message and control frame over the limit, before the limit acts.
+    ///
+    /// A peer decides how often that is: keep the hook short. With [`RateLimit::throttle`] it is
+    /// called for each message that makes its peer wait.
+    ///
+    /// # Panics
+    /// A panic of the hook ends the session as a panic of its handler does.
+    pub fn on_each_exceeded(self, hook: impl Fn(&Session) + Send + Sync + 'static) -> RateLimit {
+        self.hook(true, hook)
+    }
+
+    fn hook(mut self, each: bool, call: impl Fn(&Session) + Send + Sync + 'static) -> RateLimit {
+        self.hooks.push(Hook { each, call: Box::new(call) });
         self
     }
 
@@ -155,8 +182,8 @@ impl RateLimit {
     /// Tells the application. True if it was too much.
     fn is_exceeded(&self, session: &Session, verdict: Option<Verdict>) -> bool {
         let Some(Verdict::Exceeded { first }) = verdict else { return false };
-        if let (true, Some(hook)) = (first, &self.on_exceeded) {
-            hook(session);
+        for hook in self.hooks.iter().filter(|hook| first || hook.each) {
+            (hook.call)(session);
         }
         true
     }
