@@ -154,6 +154,7 @@ check("compression_in_the_browsers_own_terms", async (storm) => {
   const alone = "; server_no_context_takeover; client_no_context_takeover";
   for (const [mode, terms, ...more] of [
     ["context", ""], ["no-context", alone], ["context", "", "--tls"],
+    ["default", "; server_no_context_takeover"],
   ]) {
     const { extensions, ...result } = await echoFromAScript(storm, "--deflate", mode, ...more);
     expectEqual(result, WELL, `what the page saw, ${mode} ${more}`);

@@ -24,6 +24,7 @@ MODULES = {
     "tcp": "plain_tcp",
     "tls": "over_tls",
     "websockets": "with_websockets",
+    "tornado": "with_tornado",
     "ws": "with_ws.mjs",
     "browser": "in_browser.mjs",
 }
@@ -79,7 +80,7 @@ def prepare(modules):
         environment.need_node_packages()
     if "browser" in modules:
         environment.need_chromium()
-    if {"tls", "websockets"} & set(modules) and not environment.is_inside():
+    if {"tls", "websockets", "tornado"} & set(modules) and not environment.is_inside():
         python = str(environment.need_python_packages())
         os.execv(python, [python, *sys.argv])
 

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Worker threads; 1 is a current-thread runtime. async-std and std choose themselves.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// The longest message and frame in bytes.
+    /// The longest message in bytes.
     #[arg(long)]
     max_message: Option<usize>,
     #[command(flatten)]
@@ -42,6 +42,8 @@ pub(crate) struct Options {
 /// How messages are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Deflating {
+    /// As both sides like, in the terms that are offered by default
+    Default,
     /// Each by itself
     NoContext,
     /// Each in the context of those before, unless the other side wants none
@@ -54,9 +56,14 @@ impl Deflating {
     }
 
     fn settings(self) -> Deflate {
-        let alone = self == Deflating::NoContext;
         let deflate = Deflate::new().threshold(0);
-        deflate.server_no_context_takeover(alone).client_no_context_takeover(alone)
+        let takeover =
+            |alone| deflate.server_no_context_takeover(alone).client_no_context_takeover(alone);
+        match self {
+            Deflating::Default => deflate,
+            Deflating::NoContext => takeover(true),
+            Deflating::Context => takeover(false),
+        }
     }
 }
 
@@ -128,7 +135,7 @@ impl Job for Options {
 pub(crate) fn websocket(max_message: Option<usize>, deflate: Option<Deflating>) -> WebSocket {
     let mut websocket = WebSocket::new();
     if let Some(bytes) = max_message {
-        websocket = websocket.max_message(bytes).max_frame(bytes);
+        websocket = websocket.max_message(bytes);
     }
     match deflate {
         Some(deflating) => websocket.deflate(deflating.settings()),

@@ -1,7 +1,8 @@
-//! `conformance talk`: one message there, one back.
+//! `conformance talk`: messages there, as many back.
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::Args;
 use conformance::adapter::Adapter;
@@ -22,6 +23,9 @@ pub(crate) struct Options {
     /// What to send.
     #[arg(long, default_value = "hello")]
     send: String,
+    /// How often to send it; the session is closed with the answer to the last one.
+    #[arg(long, default_value_t = 1)]
+    times: u32,
     #[command(flatten)]
     tls: tls::ClientOptions,
     /// Offers to compress.
@@ -42,15 +46,20 @@ impl Job for Options {
             None => client,
         };
         let client = client.websocket(websocket(None, self.deflate)).framed(Delimiter::lines());
-        let client = client.on_message(|session: &Session, message: Message<'_>| {
+        let missing = AtomicU32::new(self.times);
+        let client = client.on_message(move |session: &Session, message: Message<'_>| {
             let _ = say(&format!("answer {}", String::from_utf8_lossy(message.as_bytes())));
-            session.close();
+            if missing.fetch_sub(1, Ordering::Relaxed) == 1 {
+                session.close();
+            }
         });
         let session = adapter.wait(client.connect()).map_err(io::Error::other)?;
         if let Some(facts) = session.tls() {
             say(&format!("tls {:?} {}", facts.version, facts.cipher_suite))?;
         }
-        session.send(self.send.as_str()).map_err(io::Error::other)?;
+        for _ in 0..self.times {
+            session.send(self.send.as_str()).map_err(io::Error::other)?;
+        }
         let reason = adapter.block_on(session.closed());
         say(&format!("{reason}, clean: {}", reason.clean))
     }

@@ -69,7 +69,9 @@ fn default(option: &str) -> String {
             assert_eq!(WaterMarks::default().low() * 2, WaterMarks::default().limit());
             "half".into()
         }
-        "WebSocket::max_frame" => limits.frame.to_string(),
+        "WebSocket::max_frame" => {
+            if limits.frame == usize::MAX { "as a message" } else { "less" }.into()
+        }
         "WebSocket::max_message" => limits.message.to_string(),
         "WebSocket::subprotocol" => or(format!("{:?}", WebSocket::new().subprotocols), "none"),
         "WebSocket::deflate" => or(field(&WebSocket::new(), "deflate"), "off"),
@@ -82,7 +84,7 @@ fn default(option: &str) -> String {
         "Delimiter::limit" => Delimiter::DEFAULT_LIMIT.to_string(),
         "Deflate::threshold" | "Deflate::level" => deflate(option),
         "Deflate::server_no_context_takeover" | "Deflate::client_no_context_takeover" => {
-            switch(deflate(option) == "true")
+            or(deflate(option), "own side")
         }
         "Deflate::server_max_window_bits" | "Deflate::client_max_window_bits" => deflate(option),
         "TlsServer::lowest_version" => {

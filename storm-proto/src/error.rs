@@ -135,6 +135,11 @@ pub enum ProtocolError {
     InvalidUtf8,
     /// A compressed message that cannot be inflated (RFC 7692 section 7.2.2).
     InvalidDeflate,
+    /// A compressed message in which more final blocks than the limit stand before its end.
+    TooManyFinalBlocks {
+        /// The limit.
+        limit: u8,
+    },
     /// A Close frame with a body of one byte (section 5.5.1).
     TruncatedClose,
     /// A Close frame with a code that may not be sent (section 7.4).
@@ -151,7 +156,9 @@ impl ProtocolError {
             ProtocolError::FrameTooLarge { .. } | ProtocolError::MessageTooLarge { .. } => {
                 CloseCode::TOO_BIG
             }
-            ProtocolError::TooManyFragments { .. } => CloseCode::POLICY_VIOLATION,
+            ProtocolError::TooManyFragments { .. } | ProtocolError::TooManyFinalBlocks { .. } => {
+                CloseCode::POLICY_VIOLATION
+            }
             ProtocolError::InvalidUtf8
             | ProtocolError::InvalidDeflate
             | ProtocolError::InvalidCloseReason => CloseCode::INVALID_DATA,
@@ -186,6 +193,9 @@ impl fmt::Display for ProtocolError {
             ProtocolError::InterleavedMessage => f.write_str("the last message is not finished"),
             ProtocolError::InvalidUtf8 => f.write_str("text is not utf-8"),
             ProtocolError::InvalidDeflate => f.write_str("a compressed message is corrupt"),
+            ProtocolError::TooManyFinalBlocks { limit } => {
+                write!(f, "a compressed message goes on behind more than {limit} final blocks")
+            }
             ProtocolError::TruncatedClose => f.write_str("a close body has one byte"),
             ProtocolError::InvalidCloseCode(code) => write!(f, "close code {code} is not allowed"),
             ProtocolError::InvalidCloseReason => f.write_str("a close reason is not utf-8"),

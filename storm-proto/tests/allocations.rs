@@ -325,10 +325,12 @@ mod deflate {
     pub(super) fn a_connection_keeps_what_its_terms_oblige_it_to() {
         let settings = Deflate::new().threshold(0);
         // The pool of the thread has what it needs from here on.
+        let alone = settings.client_no_context_takeover(true);
         for bits in 9..=15 {
-            kept(&settings.server_max_window_bits(bits));
-            assert_eq!(kept(&settings.server_max_window_bits(bits)), (0, 0), "without context");
+            kept(&alone.server_max_window_bits(bits));
+            assert_eq!(kept(&alone.server_max_window_bits(bits)), (0, 0), "without context");
         }
+        assert_eq!(kept(&settings), (0, 32 << 10), "by default the peer has a context");
         let context = settings.server_no_context_takeover(false).client_no_context_takeover(false);
         let mut documented = Vec::new();
         for bits in [15, 12, 9] {

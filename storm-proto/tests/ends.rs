@@ -68,20 +68,20 @@ fn told(error: ProtocolError, cause: &str) -> [String; 2] {
 
 // Rules and limits.
 
+/// The Close frame that a server sends for a broken rule.
+fn goodbye(code: u16, error: ProtocolError) -> Vec<u8> {
+    let text = error.to_string();
+    [&[0x88, 2 + text.len() as u8], &code.to_be_bytes()[..], text.as_bytes()].concat()
+}
+
 #[test]
 fn a_broken_rule_is_told_with_its_code_to_both_sides() {
     let too_much = [masked(0x01, &[b'x'; 80]), masked(0x80, &[b'x'; 80])].concat();
-    let broken: &[u8] = b"\x88\x10\x03\xeaprotocol error";
-    for (bytes, goodbye, error, cause) in [
-        (masked(0x80, b"x"), broken, ProtocolError::UnexpectedContinuation, "ProtocolError"),
-        (masked(0x09, b"x"), broken, ProtocolError::FragmentedControl, "ProtocolError"),
-        (masked(0x83, b"x"), broken, ProtocolError::ReservedOpcode(3), "ProtocolError"),
-        (
-            too_much,
-            b"\x88\x09\x03\xf1too big",
-            ProtocolError::MessageTooLarge { limit: 100 },
-            "MessageTooBig",
-        ),
+    for (bytes, code, error, cause) in [
+        (masked(0x80, b"x"), 1002u16, ProtocolError::UnexpectedContinuation, "ProtocolError"),
+        (masked(0x09, b"x"), 1002, ProtocolError::FragmentedControl, "ProtocolError"),
+        (masked(0x83, b"x"), 1002, ProtocolError::ReservedOpcode(3), "ProtocolError"),
+        (too_much, 1009, ProtocolError::MessageTooLarge { limit: 100 }, "MessageTooBig"),
     ] {
         let mut websocket = quiet();
         websocket.limits = Limits::new();
@@ -89,7 +89,7 @@ fn a_broken_rule_is_told_with_its_code_to_both_sides() {
         let (journal, running) = start(server().websocket(websocket));
         let peer = upgraded();
         peer.send(&bytes);
-        assert_eq!(peer.take(), goodbye);
+        assert_eq!(peer.take(), goodbye(code, error));
         peer.end();
         assert_eq!(journal.take(), told(error, cause));
         assert_eq!(running.connections(), 0);

@@ -225,7 +225,7 @@ fn a_broken_rule_is_answered_once_and_ends_everything() {
     let frames = [masked(0x81, b"fine"), b"\x81\x05Hello".to_vec(), masked(0x81, b"late")].concat();
     pair.server.receive(&frames, pair.now);
     assert_eq!(pair.server.texts(), ["fine"]);
-    assert_eq!(pair.server.take_output(pair.now), b"\x88\x10\x03\xeaprotocol error");
+    assert_eq!(pair.server.take_output(pair.now), b"\x88\x1e\x03\xeaa client frame is not masked");
     pair.settle();
     let reason = pair.server.reason();
     assert_eq!((reason.side, reason.cause), (Side::Remote, Cause::ProtocolError));

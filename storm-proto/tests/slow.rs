@@ -359,7 +359,7 @@ fn sessions_of_one_server_differ_in_what_they_were_accepted_with() {
 
     let small = dial("/small");
     small.send(&masked(0x82, &[0; 11]));
-    assert_eq!(small.take(), b"\x88\x09\x03\xf1too big");
+    assert_eq!(small.take(), b"\x88\x29\x03\xf1a message is over the limit of 10 bytes");
     oldest.send(&masked(0x82, &[0; 11]));
     assert_eq!(watch.session(0).state(), State::Open);
 }

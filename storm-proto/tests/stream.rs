@@ -314,7 +314,7 @@ fn a_lost_stream_and_a_broken_rule_are_faults() {
     let (mut stream, peer) = server(1 << 10, options());
     let reading = spawn(async move { [stream.next().await, stream.next().await] });
     peer.send(b"\x81\x02hi");
-    assert_eq!(peer.take(), b"\x88\x10\x03\xeaprotocol error");
+    assert_eq!(peer.take(), b"\x88\x1e\x03\xeaa client frame is not masked");
     assert!(peer.is_ended() && !reading.is_done(), "the goodbye is read before a reset");
     peer.end();
     let [Some(Err(error)), None] = reading.end() else { panic!("no error") };

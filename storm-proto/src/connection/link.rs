@@ -11,6 +11,7 @@
 //! to whoever drives it. It does no IO: [`Link::step`] says what the transport owes.
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::time::Duration;
 
@@ -514,15 +515,45 @@ impl Link {
 
 /// The Close frame that a fault deserves.
 fn goodbye(error: Option<&Error>) -> Option<CloseFrame> {
-    let code = error?.close_code()?;
-    let text = match code {
-        _ if error == Some(&Error::RateLimited) => "too much at once",
-        CloseCode::TOO_BIG => "too big",
-        CloseCode::INVALID_DATA => "invalid utf-8",
-        CloseCode::POLICY_VIOLATION => "too many fragments",
-        CloseCode::INTERNAL_ERROR => "internal error",
-        CloseCode::NORMAL => "idle",
-        _ => "protocol error",
+    let error = error?;
+    let code = error.close_code()?;
+    // The peer is told its own fault in full, and nothing of ours.
+    let fault;
+    let text = match error {
+        Error::Peer(error) => {
+            fault = error.to_string();
+            &*fault
+        }
+        Error::RateLimited => "too much at once",
+        Error::Timer(_) => "idle",
+        _ => "internal error",
     };
-    Some(CloseFrame::of(code, text))
+    let frame = CloseFrame::new(code, text);
+    Some(frame.unwrap_or_else(|_| CloseFrame::of(code, "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{LocalError, ProtocolError};
+
+    #[test]
+    fn the_text_of_a_close_frame_follows_the_error_and_not_its_code() {
+        let text = |error| goodbye(Some(&error)).unwrap().reason().to_string();
+        let all = [
+            ProtocolError::InvalidUtf8,
+            ProtocolError::InvalidCloseReason,
+            ProtocolError::InvalidDeflate,
+            ProtocolError::TooManyFragments { limit: 7 },
+            ProtocolError::TooManyFinalBlocks { limit: 16 },
+            ProtocolError::FrameTooLarge { len: u64::MAX, limit: usize::MAX },
+        ];
+        for error in all {
+            assert_eq!(text(Error::Peer(error)), error.to_string());
+        }
+        let local = text(Error::Local(LocalError::HandlerPanicked));
+        assert_eq!(local, "internal error", "the peer is not told of our faults");
+        assert_eq!(text(Error::RateLimited), "too much at once");
+        assert_eq!(text(Error::Timer(Timer::Idle)), "idle");
+    }
 }

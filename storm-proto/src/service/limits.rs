@@ -53,9 +53,10 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("IP addresses remembered for that, beside those connected", number(admission::RESTING)),
         ("pages that may connect", admission.origins.map_or("all", |_| "some").into()),
         ("connections not yet accepted", number(ListenOptions::new().backlog as usize)),
-        ("frame", bytes(websocket.frame)),
+        ("frame", if websocket.frame == usize::MAX { "as a message" } else { "less" }.into()),
         ("message, also when inflated", bytes(websocket.message)),
         ("fragments of a message", number(websocket.fragments as usize)),
+        ("final blocks before the end of a compressed message", final_blocks()),
         ("line or other delimited message", bytes(Delimiter::DEFAULT_LIMIT)),
         ("length-prefixed message", bytes(LengthPrefix::DEFAULT_LIMIT)),
         ("outbox of a session", bytes(WaterMarks::default().limit())),
@@ -104,6 +105,16 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("buffers kept by a thread, of each kind", number(pool::KEPT)),
         ("engines kept by a thread, to inflate and to compress", engines()),
     ])
+}
+
+#[cfg(feature = "deflate")]
+fn final_blocks() -> String {
+    crate::websocket::deflate::inflate::MAX_FINAL.to_string()
+}
+
+#[cfg(not(feature = "deflate"))]
+fn final_blocks() -> String {
+    "16".into()
 }
 
 #[cfg(feature = "deflate")]

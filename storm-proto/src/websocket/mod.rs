@@ -52,14 +52,16 @@ impl WebSocket {
         WebSocket::default()
     }
 
-    /// Sets the longest frame payload in bytes; 1 MiB by default.
+    /// Sets the longest frame payload in bytes that is received; by default a frame may be as
+    /// long as a message. Messages are sent as one frame each, so a lower limit of the peer
+    /// bounds the messages that can be sent to it.
     #[must_use]
     pub fn max_frame(mut self, bytes: usize) -> WebSocket {
         self.limits.frame = bytes;
         self
     }
 
-    /// Sets the longest message in bytes, fragments added up; 4 MiB by default.
+    /// Sets the longest message in bytes that is received, fragments added up; 4 MiB by default.
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> WebSocket {
         self.limits.message = bytes;
@@ -110,7 +112,8 @@ impl WebSocket {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest frame payload in bytes; 1 MiB. A longer one closes with 1009.
+    /// The longest frame payload in bytes; `usize::MAX`, which leaves it to the limit of the
+    /// message. A longer one closes with 1009.
     pub frame: usize,
     /// The longest message in bytes, fragments added up; 4 MiB. A longer one closes with 1009.
     pub message: usize,
@@ -122,7 +125,12 @@ impl Limits {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Limits {
-        Limits { frame: 1 << 20, message: 4 << 20, fragments: 1 << 17 }
+        Limits { frame: usize::MAX, message: 4 << 20, fragments: 1 << 17 }
+    }
+
+    /// The longest payload of a frame of a compressed message: what cannot be compressed grows.
+    const fn compressed_frame(&self) -> usize {
+        self.message.saturating_add(self.message / 16).saturating_add(64)
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn accept(settings: &Deflate, _: &Extension<'_>) -> Result<Agreed, Ha
 }
 
 impl Deflater {
-    pub(crate) fn new(agreed: &Agreed, _: super::Role) -> Box<Deflater> {
+    pub(crate) fn new(agreed: &Agreed, _: super::Role) -> Option<Box<Deflater>> {
         match *agreed {}
     }
 

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::deflate::{Agreed, Inflater};
 use super::frame::close;
 use super::frame::close_code::CloseCode;
-use super::frame::header::{self, Header, MAX_HEADER, OpCode, Small};
+use super::frame::header::{self, Header, MAX_CONTROL, MAX_HEADER, OpCode, Small};
 use super::frame::mask::{mask, rotate};
 use super::utf8::Utf8;
 use super::{Limits, Role};
@@ -33,7 +33,7 @@ pub(crate) struct Reader {
     role: Role,
     limits: Limits,
     /// The longest message that needs no other limit checked.
-    small_limit: usize,
+    small_limit: u8,
     /// A header that is not complete: `header[..header_len]`.
     header: [u8; MAX_HEADER],
     header_len: u8,
@@ -98,14 +98,14 @@ impl Reader {
     /// Sets what one message may cost; to be called between two messages.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        self.small_limit = limits.frame.min(limits.message);
+        self.small_limit = small_limit(limits);
     }
 
     pub(crate) fn new(role: Role, limits: Limits) -> Reader {
         Reader {
             role,
             limits,
-            small_limit: limits.frame.min(limits.message),
+            small_limit: small_limit(limits),
             header: [0; MAX_HEADER],
             header_len: 0,
             frame: None,
@@ -133,7 +133,7 @@ impl Reader {
     pub(crate) fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
         if self.fresh
             && let Some(small) = header::decode_small(input, self.role)
-            && small.len <= self.small_limit
+            && small.len <= usize::from(self.small_limit)
             && small.start + small.len <= input.len()
         {
             return Some(self.small_message(small, input));
@@ -323,8 +323,11 @@ impl Reader {
         }
         // What a compressed message comes to is known when it is inflated.
         let compressed = header.compressed || (self.compressed && self.kind.is_some());
-        // No overflow: both are at most a usize that is in memory or within the limit.
-        if !compressed && len > (message as u64).saturating_sub(self.message.len() as u64) {
+        let most = match compressed {
+            true => self.limits.compressed_frame(),
+            false => message.saturating_sub(self.message.len()),
+        };
+        if len > most as u64 {
             return Err(ProtocolError::MessageTooLarge { limit: message });
         }
         if self.fragments >= fragments {
@@ -459,6 +462,11 @@ impl Reader {
         self.lent = Lent::Nothing;
         self.backing = None;
     }
+}
+
+/// The longest small message that is within all limits.
+fn small_limit(limits: Limits) -> u8 {
+    limits.frame.min(limits.message).min(MAX_CONTROL) as u8
 }
 
 fn split_at_most(bytes: &mut [u8], at: usize) -> (&mut [u8], &mut [u8]) {

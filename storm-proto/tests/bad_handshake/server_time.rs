@@ -1,7 +1,7 @@
 //! Requests that come slowly, stop half-way, or are followed by something.
 
 use storm_proto::websocket::Role;
-use storm_proto::{Cause, Message, TransportError, TransportErrorKind};
+use storm_proto::{Cause, Message, ProtocolError, TransportError, TransportErrorKind};
 
 use crate::support::endpoint::{Did, Endpoint, quiet};
 use crate::support::http::{self, ACCEPT, Text};
@@ -103,7 +103,7 @@ fn expect_101_then_1002(mut server: Endpoint) {
     let head = http::read(&server.written);
     assert_eq!(head.status(), 101);
     server.written = head.rest;
-    assert_eq!(server.frames(), [Frame::close(1002, "protocol error")]);
+    assert_eq!(server.frames(), [Frame::fault(ProtocolError::ReservedBits)]);
     assert!(server.is_shut_down() && server.messages().is_empty());
 }
 

@@ -42,7 +42,7 @@ fn w5_1_01_a_client_masks_every_frame() {
 fn w5_1_02_a_server_ends_the_connection_on_a_frame_without_a_mask() {
     let mut server = Endpoint::open(Role::Server);
     server.give(&[0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
-    assert_eq!(server.frames(), [Frame::close(1002, "protocol error")]);
+    assert_eq!(server.frames(), [Frame::fault(ProtocolError::Unmasked)]);
     assert!(server.messages().is_empty() && server.is_shut_down());
     // The mask bit alone decides, not the payload.
     for opcode in [0x81, 0x82, 0x88, 0x89, 0x8a, 0x01] {
@@ -60,7 +60,7 @@ fn w5_1_03_a_server_masks_no_frame() {
 fn w5_1_04_a_client_ends_the_connection_on_a_frame_with_a_mask() {
     let mut client = Endpoint::open(Role::Client);
     client.give(&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
-    assert_eq!(client.frames(), [Frame::close(1002, "protocol error")]);
+    assert_eq!(client.frames(), [Frame::fault(ProtocolError::Masked)]);
     assert!(client.messages().is_empty() && client.is_shut_down());
     for opcode in [0x81, 0x82, 0x88, 0x89, 0x8a, 0x01] {
         let heard = hear(Role::Client, &[opcode, 0x80, 0, 0, 0, 0]);

@@ -38,7 +38,7 @@ fn w5_2_01_reserved_bits_fail_without_an_extension() {
         }
         let mut end = Endpoint::open(role);
         end.give(&Frame::text("").rsv(4).to(role));
-        assert_eq!(end.frames(), [Frame::close(1002, "protocol error")]);
+        assert_eq!(end.frames(), [Frame::fault(ProtocolError::ReservedBits)]);
     }
 }
 
@@ -111,8 +111,8 @@ fn w5_2_06_the_length_127_announces_sixty_four_bits() {
         // What does not fit into memory here is read too, and refused by its number.
         for len in [1 << 32, (1 << 32) + 5, 1 << 62, i64::MAX as u64] {
             let bytes = header_to(role, 0x82, len, 8);
-            let limit = Limits::new().frame;
-            assert_eq!(hear(role, &bytes), failed(ProtocolError::FrameTooLarge { len, limit }));
+            let limit = Limits::new().message;
+            assert_eq!(hear(role, &bytes), failed(ProtocolError::MessageTooLarge { limit }));
             let mut ear = Ear::limited(role, unlimited());
             assert_eq!(ear.give(&bytes).take(), []);
             assert_eq!(ear.receiver.assembled(), 0);
@@ -137,7 +137,7 @@ fn w5_2_07_a_length_with_its_top_bit_set_is_refused() {
         }
         let mut end = Endpoint::open(role);
         end.give(&header_to(role, 0x82, 1 << 63, 8));
-        assert_eq!(end.frames(), [Frame::close(1002, "protocol error")]);
+        assert_eq!(end.frames(), [Frame::fault(ProtocolError::LengthOverflow)]);
     }
 }
 
@@ -212,7 +212,8 @@ fn w5_2_11_an_announced_length_alone_costs_nothing() {
         }
         let mut end = Endpoint::open(role);
         end.give(&header_to(role, 0x82, i64::MAX as u64, 8));
-        assert_eq!(end.frames(), [Frame::close(1009, "too big")]);
+        let fault = ProtocolError::MessageTooLarge { limit: 4 << 20 };
+        assert_eq!(end.frames(), [Frame::fault(fault)]);
         // The sum of a message is not fooled by two halves of the number range.
         let mut ear = Ear::limited(role, unlimited());
         ear.give(&Frame::binary("x").more().to(role));

@@ -226,7 +226,7 @@ fn w5_4_13_the_fragments_of_a_message_are_bounded_empty_ones_too() {
         assert!(server.connection.is_open());
         server.give(&block);
     }
-    assert_eq!(server.frames(), [Frame::close(1008, "too many fragments")]);
+    assert_eq!(server.frames(), [Frame::fault(ProtocolError::TooManyFragments { limit: 1 << 17 })]);
     assert!(server.messages().is_empty() && server.is_shut_down());
 }
 

@@ -84,7 +84,7 @@ fn w5_8_01_an_extension_that_was_not_negotiated_does_not_exist() {
     for role in ROLES {
         let mut end = Endpoint::open(role);
         end.give_frames(std::slice::from_ref(&compressed));
-        assert_eq!(end.frames(), [Frame::close(1002, "protocol error")]);
+        assert_eq!(end.frames(), [Frame::fault(ProtocolError::ReservedBits)]);
         assert!(end.messages().is_empty());
     }
 }

@@ -60,7 +60,7 @@ fn w8_1_01_text_is_valid_exactly_where_std_says_so() {
     for role in ROLES {
         let mut end = Endpoint::open(role);
         end.give_frames(&[Frame::text(b"\xce\xba\xed\xa0\x80edited")]);
-        assert_eq!(end.frames(), [Frame::close(1007, "invalid utf-8")]);
+        assert_eq!(end.frames(), [Frame::fault(ProtocolError::InvalidUtf8)]);
     }
 }
 

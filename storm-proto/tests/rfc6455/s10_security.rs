@@ -1,8 +1,8 @@
 //! Section 10: limits and other duties of care.
 
-use storm_proto::websocket::Limits;
 use storm_proto::websocket::handshake::{Accept, Response};
-use storm_proto::{Message, Options, OwnedMessage};
+use storm_proto::websocket::{Limits, Role};
+use storm_proto::{Message, Options, OwnedMessage, ProtocolError};
 
 use crate::support::endpoint::{Endpoint, quiet};
 use crate::support::http::{self, Text};
@@ -33,11 +33,13 @@ fn limited(frame: usize, message: usize) -> Options {
 fn w10_4_01_frames_and_messages_have_limits_exact_to_the_byte() {
     for role in ROLES {
         for len in [999, 1000, 1001] {
-            let too_big = [Frame::close(1009, "too big")];
-            let expected = |end: &mut Endpoint| {
+            let limit = 1000;
+            let frame = ProtocolError::FrameTooLarge { len: len as u64, limit };
+            let message = ProtocolError::MessageTooLarge { limit };
+            let expected = |end: &mut Endpoint, fault| {
                 let messages = end.messages();
-                if len > 1000 {
-                    assert_eq!((end.frames(), messages.len()), (too_big.to_vec(), 0));
+                if len > limit {
+                    assert_eq!((end.frames(), messages.len()), (vec![Frame::fault(fault)], 0));
                 } else {
                     assert_eq!((end.frames(), messages.len()), (vec![], 1));
                     assert_eq!(messages[0].as_bytes().len(), len);
@@ -46,11 +48,11 @@ fn w10_4_01_frames_and_messages_have_limits_exact_to_the_byte() {
             // One frame over the limit of frames.
             let mut end = Endpoint::open_with(role, limited(1000, 100_000));
             end.give_frames(&[Frame::binary(vec![7; len])]);
-            expected(&mut end);
+            expected(&mut end, frame);
             // One frame over the limit of messages.
             let mut end = Endpoint::open_with(role, limited(100_000, 1000));
             end.give_frames(&[Frame::binary(vec![7; len])]);
-            expected(&mut end);
+            expected(&mut end, message);
             // A sum over the limit of messages, cut anywhere.
             for cut in [0, 1, 500, 999] {
                 let mut end = Endpoint::open_with(role, limited(100_000, 1000));
@@ -61,17 +63,20 @@ fn w10_4_01_frames_and_messages_have_limits_exact_to_the_byte() {
                     Frame::continuation(vec![7; len - cut]),
                 ]);
                 end.app.messages.drain(..1);
-                expected(&mut end);
+                expected(&mut end, message);
             }
         }
         // Refused at the header, before a byte of the payload.
         let mut end = Endpoint::open_with(role, limited(1000, 1000));
         end.give(&header_to(role, 0x82, 1001, 2));
-        assert_eq!(end.frames(), [Frame::close(1009, "too big")]);
+        assert_eq!(
+            end.frames(),
+            [Frame::fault(ProtocolError::FrameTooLarge { len: 1001, limit: 1000 })]
+        );
     }
     // The defaults are finite.
     let Limits { frame, message, fragments, .. } = Limits::default();
-    assert_eq!((frame, message, fragments), (1 << 20, 4 << 20, 1 << 17));
+    assert_eq!((frame, message, fragments), (usize::MAX, 4 << 20, 1 << 17));
     for role in ROLES {
         let parts = [
             &[Frame::binary(vec![7; 1 << 20]).more()][..],
@@ -135,4 +140,39 @@ fn w10_7_01_whatever_bytes_come_they_are_checked_and_nothing_panics() {
         }
     }
     assert!(opened > 3000);
+}
+
+#[test]
+fn w10_4_01_default_limits_take_what_default_senders_send() {
+    for role in ROLES {
+        let peer = if role == Role::Server { Role::Client } else { Role::Server };
+        let (mut from, mut to) = (Endpoint::open(role), Endpoint::open(peer));
+        for len in [(1 << 20) + 1, 2 << 20, 4 << 20] {
+            from.send(&vec![7; len]).settle();
+            to.give(&std::mem::take(&mut from.written));
+            assert_eq!(to.messages()[0].as_bytes().len(), len);
+        }
+    }
+}
+
+#[test]
+fn w10_4_01_one_limit_alone_contradicts_no_other() {
+    // Only the limit of messages, above and below its default: one frame may have it all.
+    for message in [1000, 8 << 20] {
+        for role in ROLES {
+            let mut options = quiet();
+            options.websocket = options.websocket.max_message(message);
+            let mut end = Endpoint::open_with(role, options);
+            end.give_frames(&[Frame::binary(vec![7; message])]);
+            assert_eq!(end.messages()[0].as_bytes().len(), message);
+            end.give(&header_to(
+                role,
+                0x82,
+                message as u64 + 1,
+                if message > 65_535 { 8 } else { 2 },
+            ));
+            let fault = ProtocolError::MessageTooLarge { limit: message };
+            assert_eq!(end.frames(), [Frame::fault(fault)], "the limit that was set is named");
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) fn with_context() -> Deflate {
 
 /// Settings that compress all there is, without context.
 pub(crate) fn without_context() -> Deflate {
-    Deflate::new().threshold(0)
+    Deflate::new().server_no_context_takeover(true).client_no_context_takeover(true).threshold(0)
 }
 
 /// What a server with these settings answers to lines of offers, and what it takes as agreed.

@@ -1,10 +1,13 @@
 //! Sections 5 and 7: one element is offered, one is answered, and what fits no rule is
 //! declined by a server and fails a client.
 
-use storm_proto::websocket::Deflate;
 use storm_proto::websocket::handshake::HandshakeError;
+use storm_proto::websocket::{Deflate, Role};
 
-use super::party::{accepted, answer, answered, offered, with_context};
+use super::party::{
+    accepted, answer, answered, ear, frame_of, json, offered, sender, with_context,
+};
+use crate::support::wire::{Heard, wire};
 
 const NAME: &str = "permessage-deflate";
 
@@ -61,7 +64,7 @@ fn d5_03_the_answer_is_one_element_for_one_offer() {
 
 #[test]
 fn d5_04_an_offer_that_does_not_fit_is_passed_over_for_the_next() {
-    let offers = "permessage-deflate; server_max_window_bits=8, \
+    let offers = "permessage-deflate; server_max_window_bits=7, \
                   permessage-deflate; unknown, permessage-deflate; server_max_window_bits=12";
     let (text, _) = answer(&with_context(), &[offers]).unwrap();
     assert_eq!(text, "permessage-deflate; server_max_window_bits=12");
@@ -141,10 +144,8 @@ fn d7_03_an_offer_with_a_repeated_parameter_is_declined() {
 
 #[test]
 fn d7_04_an_offer_that_cannot_be_met_is_declined() {
-    // Our compressor's smallest window has 9 bits: 8 are not silently made 9.
-    assert!(is_declined(&format!("{NAME}; server_max_window_bits=8")));
-    // To inflate is another matter.
     assert!(!is_declined(&format!("{NAME}; client_max_window_bits=8")));
+    assert!(!is_declined(&format!("{NAME}; server_max_window_bits=8")));
     // A limit that the client does not let us set.
     let limited = with_context().client_max_window_bits(10);
     assert_eq!(answered(&limited, NAME), "");
@@ -184,7 +185,55 @@ fn d7_07_an_answer_with_a_repeated_parameter_fails() {
 
 #[test]
 fn d7_08_an_answer_that_cannot_be_met_fails() {
-    assert!(fails(&with_context(), "; client_max_window_bits=8"), "ours starts at 9");
-    assert!(!fails(&with_context(), "; client_max_window_bits=9"));
-    assert!(!fails(&with_context(), "; server_max_window_bits=8"), "to inflate is no matter");
+    let limited = with_context().client_max_window_bits(10).server_max_window_bits(10);
+    let both = |server, client| {
+        format!("; server_max_window_bits={server}; client_max_window_bits={client}")
+    };
+    assert!(fails(&limited, &both(11, 10)) && fails(&limited, &both(10, 11)));
+    for bits in 8..=10 {
+        assert!(!fails(&limited, &both(bits, bits)), "{bits} bits");
+    }
+}
+
+#[test]
+fn d7_04_a_window_of_8_bits_is_agreed_on_and_sends_plain_messages() {
+    let text = json(5000, 3);
+    let answer_of_8 = "permessage-deflate; server_max_window_bits=\"8\"; client_max_window_bits=8";
+    let agreed = accepted(&Deflate::new(), &[answer_of_8]).unwrap().unwrap();
+    for role in [Role::Server, Role::Client] {
+        let frame = frame_of(&mut sender(role, &agreed), &text);
+        assert_eq!((frame.rsv, frame.payload), (0, text.clone().into_bytes()));
+    }
+    // A server agrees as well; only what it sends itself is plain.
+    let offer = "permessage-deflate; server_max_window_bits=8";
+    assert_eq!(
+        answered(&Deflate::new(), offer),
+        "permessage-deflate; server_no_context_takeover; server_max_window_bits=8"
+    );
+}
+
+#[test]
+fn d7_1_1_2_02_by_default_nothing_is_asked_of_the_peer() {
+    let offer = offered(&Deflate::new());
+    assert_eq!(offer, "permessage-deflate; client_no_context_takeover; client_max_window_bits");
+    assert_eq!(answered(&Deflate::new(), NAME), "permessage-deflate; server_no_context_takeover");
+    // A hint that the server does not take up binds neither side.
+    let agreed = accepted(&Deflate::new(), &[NAME]).unwrap().unwrap();
+    assert!(agreed.client_no_context_takeover() && !agreed.server_no_context_takeover());
+}
+
+#[test]
+fn d7_1_1_2_02_by_default_a_peer_may_keep_its_context() {
+    let text = json(5000, 3);
+    let (_, server) = answer(&Deflate::new(), &[NAME]).unwrap();
+    let client = accepted(&Deflate::new(), &[NAME]).unwrap().unwrap();
+    for (role, agreed, peer) in
+        [(Role::Server, server, Role::Client), (Role::Client, client, Role::Server)]
+    {
+        let mut peer = sender(peer, &answer(&with_context(), &[NAME]).unwrap().1);
+        let frames = [0; 3].map(|_| frame_of(&mut peer, &text));
+        assert!(frames[1].payload.len() * 5 < frames[0].payload.len(), "it refers back");
+        let heard = ear(role, &agreed).give(&wire(role, &frames)).take();
+        assert_eq!(heard, vec![Heard::Text(text.clone().into_bytes()); 3]);
+    }
 }

@@ -74,7 +74,8 @@ fn d7_2_1_03_a_final_block_is_padded_and_blocks_may_follow() {
             assert_eq!(hear(&[&last[..], &refers].concat()), hello(2));
             // But a chain of them is no message, it is work.
             assert_eq!(hear(&last.repeat(17)), hello(17));
-            assert_eq!(hear(&last.repeat(18)), [CORRUPT]);
+            let limit = ProtocolError::TooManyFinalBlocks { limit: 16 };
+            assert_eq!(hear(&last.repeat(18)), [Heard::Failed(limit)]);
         }
     }
 }

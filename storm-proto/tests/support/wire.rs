@@ -1,10 +1,8 @@
 //! Frames as RFC 6455 section 5.2 draws them: a writer that can break every rule, and a
 //! reader that forgives nothing.
 
-use storm_proto::ProtocolError;
-use storm_proto::Receiver;
 use storm_proto::websocket::{Limits, Role};
-use storm_proto::{Event, Kind};
+use storm_proto::{Error, Event, Kind, ProtocolError, Receiver};
 
 pub(crate) const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
@@ -47,6 +45,12 @@ impl Frame {
 
     pub(crate) fn close(code: u16, reason: impl AsRef<[u8]>) -> Frame {
         Frame::new(8, [&code.to_be_bytes()[..], reason.as_ref()].concat())
+    }
+
+    /// The Close frame that an end sends when the peer breaks this rule.
+    pub(crate) fn fault(error: ProtocolError) -> Frame {
+        let code = Error::Peer(error).close_code().expect("a code that can be sent");
+        Frame::close(code.get(), error.to_string())
     }
 
     /// With FIN = 0.

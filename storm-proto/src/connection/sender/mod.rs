@@ -124,7 +124,7 @@ impl Sender {
             Encoding::Framed(_) => return,
         };
         if let Some(agreed) = deflate {
-            self.deflater = Some(Deflater::new(agreed, role));
+            self.deflater = Deflater::new(agreed, role);
         }
         self.shorten();
     }

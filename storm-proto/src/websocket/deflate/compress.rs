@@ -6,8 +6,8 @@ use core::fmt;
 
 use zlib_rs::{Deflate as Engine, DeflateConfig, DeflateFlush};
 
-use super::pool;
 use super::terms::Agreed;
+use super::{MIN_BITS, pool};
 use crate::websocket::Role;
 
 /// What ends all that is flushed, and is not sent: an empty stored block without its first
@@ -45,11 +45,13 @@ pub(super) struct Compressor {
 }
 
 impl Deflater {
-    /// Compresses what `role` sends.
-    pub(crate) fn new(agreed: &Agreed, role: Role) -> Box<Deflater> {
+    /// Compresses what `role` sends; `None` if the window is smaller than zlib's smallest:
+    /// the messages go plain then.
+    pub(crate) fn new(agreed: &Agreed, role: Role) -> Option<Box<Deflater>> {
         let (window_bits, takeover) = agreed.of(role);
         let (level, threshold) = (agreed.level(), agreed.threshold());
-        Box::new(Deflater { window_bits, level, takeover, threshold, context: None })
+        (window_bits >= MIN_BITS)
+            .then(|| Box::new(Deflater { window_bits, level, takeover, threshold, context: None }))
     }
 
     /// Shorter messages go plain.

@@ -29,7 +29,7 @@ const END: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 
 /// Final blocks in one message behind which more follows. Senders have a reason for one; each
 /// costs a start of the engine, which is dear beside the two bytes that ask for it.
-const MAX_FINAL: u8 = 16;
+pub(crate) const MAX_FINAL: u8 = 16;
 
 /// Room for the first bytes of a message; after that, as much as it has already.
 const FIRST_STEP: usize = 512;
@@ -118,7 +118,7 @@ impl Inflater {
     /// An engine that knows what the payload to come may refer to.
     fn start(&mut self, message: &Assembly) -> Result<&mut Inflating, ProtocolError> {
         if self.starts > MAX_FINAL {
-            return Err(ProtocolError::InvalidDeflate);
+            return Err(ProtocolError::TooManyFinalBlocks { limit: MAX_FINAL });
         }
         self.starts += 1;
         let mut engine = pool::take_engine();

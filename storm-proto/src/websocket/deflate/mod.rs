@@ -14,10 +14,17 @@
 //!
 //! | context takeover | what is sent | what is received |
 //! |---|---|---|
-//! | none (the default) | nothing | nothing |
+//! | none | nothing | nothing |
 //! | with a window of 15 bits | 288 KiB from the first compressed message on | the last 32 KiB at most |
 //! | with a window of 12 bits | 176 KiB | the last 4 KiB at most |
 //! | with a window of 9 bits | 162 KiB | the last 512 bytes at most |
+//!
+//! By default each side sends without context and lets the other one choose. So a connection
+//! keeps nothing to send, and up to 32 KiB from the first compressed message that it receives
+//! on: some peers (tornado, Mojolicious) ignore a request to do without. A setting of
+//! [`Deflate::client_no_context_takeover`] (on a server) or
+//! [`Deflate::server_no_context_takeover`] (on a client) saves these 32 KiB, where the peers are
+//! known to obey.
 //!
 //! While a message is under way its connection has an engine: 47 KiB to receive, as much as
 //! the table says to send. Without takeover it comes from a pool of the thread and goes back
@@ -39,7 +46,7 @@
 //! size only.
 
 mod compress;
-mod inflate;
+pub(crate) mod inflate;
 mod once;
 pub(crate) mod pool;
 mod terms;
@@ -71,8 +78,9 @@ const MAX_BITS: u8 = 15;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deflate {
-    server_no_context_takeover: bool,
-    client_no_context_takeover: bool,
+    /// Each side forgets its own by default, and does not ask the other one to.
+    server_no_context_takeover: Option<bool>,
+    client_no_context_takeover: Option<bool>,
     server_max_window_bits: u8,
     client_max_window_bits: u8,
     level: u8,
@@ -87,12 +95,13 @@ impl Deflate {
     /// Half the time of zlib's usual 6, for messages that are 7 % larger.
     pub const DEFAULT_LEVEL: u8 = 3;
 
-    /// No context takeover, windows of 15 bits: an idle connection keeps nothing.
+    /// No context for what this side sends, whatever the peer likes for what it sends, windows
+    /// of 15 bits: an idle connection keeps nothing to send, and 32 KiB at most to receive.
     #[must_use]
     pub const fn new() -> Deflate {
         Deflate {
-            server_no_context_takeover: true,
-            client_no_context_takeover: true,
+            server_no_context_takeover: None,
+            client_no_context_takeover: None,
             server_max_window_bits: MAX_BITS,
             client_max_window_bits: MAX_BITS,
             level: Deflate::DEFAULT_LEVEL,
@@ -100,19 +109,27 @@ impl Deflate {
         }
     }
 
-    /// True, the default: the server starts each message with an empty window (RFC 7692
-    /// section 7.1.1.1). False: unless the client asks for that.
+    /// Sets whether the server starts each message with an empty window (RFC 7692 section
+    /// 7.1.1.1).
+    ///
+    /// By default a server does, and a client does not ask for it. On a client, true asks for
+    /// it, and a connection attempt fails if the server does not agree. False lets the server
+    /// keep a context, unless the client asks for none.
     #[must_use]
     pub const fn server_no_context_takeover(mut self, on: bool) -> Deflate {
-        self.server_no_context_takeover = on;
+        self.server_no_context_takeover = Some(on);
         self
     }
 
-    /// True, the default: the client starts each message with an empty window (RFC 7692
-    /// section 7.1.1.2). False: unless the other side asks for that.
+    /// Sets whether the client starts each message with an empty window (RFC 7692 section
+    /// 7.1.1.2).
+    ///
+    /// By default a client does, and a server does not ask for it. On a server, true asks for
+    /// it; a client that ignores that is closed with 1007 at its second compressed message.
+    /// False lets the client keep a context, unless the server asks for none.
     #[must_use]
     pub const fn client_no_context_takeover(mut self, on: bool) -> Deflate {
-        self.client_no_context_takeover = on;
+        self.client_no_context_takeover = Some(on);
         self
     }
 

@@ -11,11 +11,14 @@
 //!
 //! Anything else in an offer, or twice, declines that offer; in an answer it fails the
 //! connection.
+//!
+//! Each side does without its own context by default and asks nothing of the other. A window of
+//! 8 bits is agreed on and not used: who may only compress with that sends plain messages.
 
 use alloc::string::String;
 use core::fmt::Write;
 
-use super::{Deflate, MAX_BITS, MIN_BITS};
+use super::{Deflate, MAX_BITS};
 use crate::websocket::Role;
 use crate::websocket::handshake::HandshakeError;
 use crate::websocket::handshake::extensions::{Extension, Value};
@@ -26,51 +29,55 @@ const CLIENT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_BITS: &str = "server_max_window_bits";
 const CLIENT_BITS: &str = "client_max_window_bits";
 
-/// What both ends agreed on, with the settings of this one.
+/// The terms that both ends agreed on, with the level and threshold of this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Agreed {
-    settings: Deflate,
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: u8,
+    client_max_window_bits: u8,
+    level: u8,
+    threshold: usize,
 }
 
 impl Agreed {
     /// True if the server starts each message with an empty window.
     #[must_use]
     pub const fn server_no_context_takeover(&self) -> bool {
-        self.settings.server_no_context_takeover
+        self.server_no_context_takeover
     }
 
     /// True if the client starts each message with an empty window.
     #[must_use]
     pub const fn client_no_context_takeover(&self) -> bool {
-        self.settings.client_no_context_takeover
+        self.client_no_context_takeover
     }
 
     /// The largest window of the server's messages, as a logarithm.
     #[must_use]
     pub const fn server_max_window_bits(&self) -> u8 {
-        self.settings.server_max_window_bits
+        self.server_max_window_bits
     }
 
     /// The largest window of the client's messages, as a logarithm.
     #[must_use]
     pub const fn client_max_window_bits(&self) -> u8 {
-        self.settings.client_max_window_bits
+        self.client_max_window_bits
     }
 
     pub(super) const fn level(&self) -> u8 {
-        self.settings.level
+        self.level
     }
 
     pub(super) const fn threshold(&self) -> usize {
-        self.settings.threshold
+        self.threshold
     }
 
     /// Window and takeover of what `role` sends.
     pub(super) const fn of(&self, role: Role) -> (u8, bool) {
-        let Deflate { server_max_window_bits, client_max_window_bits, .. } = self.settings;
         match role {
-            Role::Server => (server_max_window_bits, !self.server_no_context_takeover()),
-            Role::Client => (client_max_window_bits, !self.client_no_context_takeover()),
+            Role::Server => (self.server_max_window_bits, !self.server_no_context_takeover),
+            Role::Client => (self.client_max_window_bits, !self.client_no_context_takeover),
         }
     }
 }
@@ -152,11 +159,13 @@ fn named(bits: u8) -> Option<u8> {
     (bits < MAX_BITS).then_some(bits)
 }
 
-/// The element with which a client offers `settings`.
+/// The element with which a client offers `settings`. It does without its own context unless
+/// told otherwise, and does not ask the server to: some servers ignore that, and send what only
+/// their context explains.
 pub(crate) fn offer(settings: &Deflate) -> String {
     let terms = Terms {
-        server_no_context_takeover: settings.server_no_context_takeover,
-        client_no_context_takeover: settings.client_no_context_takeover,
+        server_no_context_takeover: settings.server_no_context_takeover == Some(true),
+        client_no_context_takeover: settings.client_no_context_takeover != Some(false),
         server_max_window_bits: named(settings.server_max_window_bits),
         client_max_window_bits: Some(named(settings.client_max_window_bits)),
     };
@@ -180,14 +189,15 @@ fn answer_one(settings: &Deflate, offer: Terms) -> Option<(Agreed, String)> {
         Some(most) => most.unwrap_or(MAX_BITS).min(settings.client_max_window_bits),
         None => MAX_BITS,
     };
-    // What cannot be kept to, and what the client does not let us limit.
-    if server_bits < MIN_BITS || client_bits > settings.client_max_window_bits {
+    // What the client does not let us limit.
+    if client_bits > settings.client_max_window_bits {
         return None;
     }
     let answer = Terms {
-        server_no_context_takeover: settings.server_no_context_takeover
+        server_no_context_takeover: settings.server_no_context_takeover != Some(false)
             || offer.server_no_context_takeover,
-        client_no_context_takeover: settings.client_no_context_takeover
+        // As in an offer: the other side is asked only if the settings say so.
+        client_no_context_takeover: settings.client_no_context_takeover == Some(true)
             || offer.client_no_context_takeover,
         // Said where it was asked for, even if it is what holds anyway.
         server_max_window_bits: offer
@@ -208,7 +218,7 @@ pub(crate) fn accept(settings: &Deflate, answer: &Extension<'_>) -> Result<Agree
         return Err(HandshakeError::UnofferedExtension);
     }
     let terms = Terms::read(answer).filter(|terms| terms.fit(settings));
-    terms.map(|terms| terms.agreed(settings)).ok_or(HandshakeError::ExtensionParameters)
+    terms.map(|terms| terms.accepted(settings)).ok_or(HandshakeError::ExtensionParameters)
 }
 
 impl Terms {
@@ -221,27 +231,35 @@ impl Terms {
         };
         let client_fits = match self.client_max_window_bits {
             None => true,
-            Some(bits) => bits
-                .is_some_and(|bits| (MIN_BITS..=settings.client_max_window_bits).contains(&bits)),
+            Some(bits) => bits.is_some_and(|bits| bits <= settings.client_max_window_bits),
         };
-        let takeover_fits = self.server_no_context_takeover || !settings.server_no_context_takeover;
-        server_fits && client_fits && takeover_fits
+        let asked = settings.server_no_context_takeover == Some(true);
+        server_fits && client_fits && (self.server_no_context_takeover || !asked)
     }
 
-    /// What an answer with these parameters obliges both ends to.
-    fn agreed(&self, settings: &Deflate) -> Agreed {
-        let settings = Deflate {
-            server_no_context_takeover: self.server_no_context_takeover,
+    /// What a client agrees on that offered `settings` and got an answer with these parameters.
+    fn accepted(&self, settings: &Deflate) -> Agreed {
+        Agreed {
             // A client may always do without.
             client_no_context_takeover: self.client_no_context_takeover
-                || settings.client_no_context_takeover,
-            server_max_window_bits: self.server_max_window_bits.unwrap_or(MAX_BITS),
+                || settings.client_no_context_takeover != Some(false),
             client_max_window_bits: match self.client_max_window_bits.flatten() {
                 Some(bits) => bits,
                 None => settings.client_max_window_bits,
             },
-            ..*settings
-        };
-        Agreed { settings }
+            ..self.agreed(settings)
+        }
+    }
+
+    /// What an answer with these parameters obliges both ends to.
+    fn agreed(&self, settings: &Deflate) -> Agreed {
+        Agreed {
+            server_no_context_takeover: self.server_no_context_takeover,
+            client_no_context_takeover: self.client_no_context_takeover,
+            server_max_window_bits: self.server_max_window_bits.unwrap_or(MAX_BITS),
+            client_max_window_bits: self.client_max_window_bits.flatten().unwrap_or(MAX_BITS),
+            level: settings.level,
+            threshold: settings.threshold,
+        }
     }
 }
