@@ -9,6 +9,7 @@ mod scenarios {
     pub(crate) mod compressed;
     pub(crate) mod ending;
     pub(crate) mod harness;
+    pub(crate) mod http_world;
     pub(crate) mod lasting;
     pub(crate) mod limits;
     pub(crate) mod load;
@@ -133,6 +134,11 @@ macro_rules! other_scenarios {
             }
             unix {
                 a_stale_socket_file_is_replaced_and_a_live_one_is_not,
+            }
+            http_world {
+                an_address_may_be_said_in_many_ways,
+                an_address_that_cannot_be_used_is_named,
+                the_file_of_a_unix_socket_has_its_mode,
             }
         }
     };

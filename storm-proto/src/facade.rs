@@ -15,10 +15,10 @@ pub use crate::server::drain::Drain;
 pub use crate::server::origins::{OriginError, Origins};
 pub use crate::server::rate::Rate;
 pub use crate::service::{
-    Address, Audience, Callbacks, ClientMetrics, ConnectError, ControlFrame, Delivering, Delivery,
-    Failure, GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream, Metrics, Middleware,
-    OpenError, Outcome, RateLimit, Refused, Retry, SendWait, ServerMetrics, Session, SocketOptions,
-    State, Stopped, StreamError, Totals, Unopened, middleware,
+    Address, Audience, BindAddress, Callbacks, ClientMetrics, ConnectError, ControlFrame,
+    Delivering, Delivery, Failure, GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream,
+    Metrics, Middleware, OpenError, Outcome, RateLimit, Refused, Retry, SendWait, ServerMetrics,
+    Session, SocketOptions, State, Stopped, StreamError, Totals, Unopened, middleware,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

@@ -36,7 +36,7 @@ pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<(Bound, Ad
         }
         #[cfg(unix)]
         Address::Unix(Some(path)) => {
-            let (listener, file) = listen_unix(path.as_ref().as_ref())?;
+            let (listener, file) = listen_unix(path.as_ref().as_ref(), options)?;
             Ok((Bound::Unix(listener, file), address.clone()))
         }
         _ => Err(io::ErrorKind::Unsupported.into()),

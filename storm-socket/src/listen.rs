@@ -12,9 +12,11 @@ use crate::options::apply_buffers;
 /// Listens at one address.
 ///
 /// # Errors
-/// As the operating system gives them, above all if the address is in use.
+/// As the operating system gives them, above all if the address is in use; `Unsupported` for a
+/// family of addresses that this system does not have.
 pub fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+        .map_err(name_unsupported)?;
     // A restarted server must not wait for old connections to time out.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
@@ -25,6 +27,21 @@ pub fn listen(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpLis
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
+}
+
+/// EAFNOSUPPORT, for which the standard library has no kind: no IPv6 in this system, or no IPv4.
+fn name_unsupported(error: io::Error) -> io::Error {
+    const AF_NO_SUPPORT: i32 = if cfg!(windows) {
+        10047
+    } else if cfg!(any(target_os = "linux", target_os = "android")) {
+        97
+    } else {
+        47
+    };
+    if error.raw_os_error() == Some(AF_NO_SUPPORT) {
+        return io::Error::new(io::ErrorKind::Unsupported, error);
+    }
+    error
 }
 
 /// Ends an accept that blocks on another thread, with an error or with a connection of our

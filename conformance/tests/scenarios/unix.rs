@@ -11,7 +11,7 @@ use storm_proto::{Cause, OwnedMessage, Side};
 use super::harness::{Harness, Seen, teller, until};
 
 /// A path of this scenario's own.
-fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("storm-{}-{number}-{name}", std::process::id()));

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use core::fmt;
+use core::net::Ipv6Addr;
 use core::str::FromStr;
 
 /// What is spoken at the address, and whether TLS is below it.
@@ -55,7 +56,8 @@ impl Scheme {
 pub enum Target {
     /// A host by name or address, and a port.
     Tcp {
-        /// Without the brackets of an IPv6 address.
+        /// Without the brackets of an IPv6 address, and in lower case; with its zone, as in
+        /// `fe80::1%eth0`.
         host: String,
         /// The port, given or by default.
         port: u16,
@@ -71,7 +73,21 @@ pub enum Target {
 ///
 /// - `ws://host[:port][/path][?query]`, `wss://..`, `tcp://host:port`, `tls://..`
 /// - `ws+unix:/path/of/socket[:/path][?query]`, `wss+unix:..`, `unix:/path/of/socket`,
-///   `tls+unix:..`
+///   `tls+unix:..`; the path of the socket is absolute and literal, and the `//` of an empty
+///   authority (`unix:///path`) may stand before it
+///
+/// The first colon ends the scheme. Scheme and host compare without case, and the host is kept in
+/// lower case. An IPv6 address may have a zone (`[fe80::1%25eth0]`), which stays on this machine.
+/// A dot behind the name (`example.org.`) stays: it keeps the resolver from trying its search
+/// domains. White space is refused, also around the address. Names in other scripts are given in their
+/// ASCII form (`xn--..`): nothing is converted here. Path and query are sent as they are given.
+///
+/// ```
+/// use storm_proto::Uri;
+///
+/// let uri: Uri = "WSS://Example.org/chat?from=unix:x".parse().unwrap();
+/// assert_eq!((uri.host(), uri.port(), uri.resource()), ("example.org", Some(443), "/chat?from=unix:x"));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uri {
     scheme: Scheme,
@@ -93,11 +109,11 @@ impl Uri {
         &self.target
     }
 
-    /// The host name or address, without brackets; `localhost` for a Unix socket.
+    /// The host name or address, without brackets and zone; `localhost` for a Unix socket.
     #[must_use]
     pub fn host(&self) -> &str {
         match &self.target {
-            Target::Tcp { host, .. } => host,
+            Target::Tcp { host, .. } => without_zone(host),
             Target::Unix { .. } => "localhost",
         }
     }
@@ -120,7 +136,10 @@ impl Uri {
     /// The value of the `Host` header: the port only where it is not the default.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = self.host();
+        self.authority_of(self.host())
+    }
+
+    fn authority_of(&self, host: &str) -> String {
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
         match &self.target {
             Target::Tcp { port, .. } if self.scheme.default_port() != Some(*port) => {
@@ -140,8 +159,9 @@ impl fmt::Display for Uri {
             (Target::Unix { path }, scheme) => {
                 write!(f, "{}+unix:{path}:{resource}", scheme.name())
             }
-            (Target::Tcp { .. }, scheme) => {
-                write!(f, "{}://{}{resource}", scheme.name(), self.authority())
+            (Target::Tcp { host, .. }, scheme) => {
+                let authority = self.authority_of(&host.replace('%', "%25"));
+                write!(f, "{}://{authority}{resource}", scheme.name())
             }
         }
     }
@@ -174,7 +194,9 @@ impl fmt::Display for UriError {
             UriError::Scheme => {
                 "the address must start with ws://, wss://, tcp://, tls:// or unix:"
             }
-            UriError::Socket => "the path of the unix socket is not absolute",
+            UriError::Socket => {
+                "the path of the unix socket is not absolute; write unix:/path or unix:///path"
+            }
             UriError::Host => "the address has no valid host (use xn--.. for other scripts)",
             UriError::Port => "the address has no valid port",
             UriError::UserInfo => {
@@ -192,14 +214,22 @@ impl FromStr for Uri {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Uri, UriError> {
-        if let Some((scheme, path)) = text.split_once("unix:") {
-            return parse_unix(scheme, path);
+        let (scheme, rest) = split_scheme(text).ok_or(UriError::Scheme)?;
+        let (scheme, is_unix) = match &scheme.to_ascii_lowercase()[..] {
+            "ws" => (Scheme::Ws, false),
+            "wss" => (Scheme::Wss, false),
+            "tcp" => (Scheme::Tcp, false),
+            "tls" => (Scheme::Tls, false),
+            "ws+unix" => (Scheme::Ws, true),
+            "wss+unix" => (Scheme::Wss, true),
+            "unix" => (Scheme::Tcp, true),
+            "tls+unix" => (Scheme::Tls, true),
+            _ => return Err(UriError::Scheme),
+        };
+        if is_unix {
+            return parse_unix(scheme, rest);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
-        let scheme = [Scheme::Ws, Scheme::Wss, Scheme::Tcp, Scheme::Tls]
-            .into_iter()
-            .find(|known| known.name().eq_ignore_ascii_case(scheme))
-            .ok_or(UriError::Scheme)?;
+        let rest = rest.strip_prefix("//").ok_or(UriError::Scheme)?;
         if rest.contains('#') {
             return Err(UriError::Fragment);
         }
@@ -210,46 +240,60 @@ impl FromStr for Uri {
             None | Some("") => scheme.default_port().ok_or(UriError::Port)?,
             Some(digits) => parse_port(digits)?,
         };
-        let target = Target::Tcp { host: host.into(), port };
+        let target = Target::Tcp { host: one_form(host), port };
         Ok(Uri { scheme, target, resource: parse_resource(scheme, resource)? })
     }
 }
 
-/// What stands behind `unix:`, with what stood before it.
-fn parse_unix(scheme: &str, path: &str) -> Result<Uri, UriError> {
-    let scheme = match scheme {
-        "" => Scheme::Tcp,
-        "ws+" => Scheme::Ws,
-        "wss+" => Scheme::Wss,
-        "tls+" => Scheme::Tls,
-        _ => return Err(UriError::Scheme),
-    };
-    if path.contains('#') {
-        return Err(UriError::Fragment);
-    }
-    let (path, resource) = match path.split_once(':') {
+/// The scheme of a URI and what stands behind its colon. RFC 3986 section 3.1: the first colon
+/// ends it, whatever stands behind.
+pub(crate) fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    text.split_once(':').filter(|(scheme, _)| is_scheme(scheme))
+}
+
+/// RFC 3986 section 3.1.
+fn is_scheme(text: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(valid)
+}
+
+/// What stands behind a scheme of Unix sockets. The path is that of the file: nothing in it is
+/// decoded.
+fn parse_unix(scheme: Scheme, rest: &str) -> Result<Uri, UriError> {
+    let rest = without_empty_authority(rest);
+    let (path, resource) = match rest.split_once(':') {
         Some((path, resource)) if scheme.is_websocket() => (path, resource),
-        _ => (path, ""),
+        _ => (rest, ""),
     };
     if !path.starts_with('/') || path.contains('\0') {
         return Err(UriError::Socket);
+    }
+    if resource.contains('#') {
+        return Err(UriError::Fragment);
     }
     let target = Target::Unix { path: path.into() };
     Ok(Uri { scheme, target, resource: parse_resource(scheme, resource)? })
 }
 
-/// Host and port, if one stands there, of what has no user.
+/// `unix:///path` is `unix:/path`. What names a host keeps it, and is no path then.
+pub(crate) fn without_empty_authority(rest: &str) -> &str {
+    rest.strip_prefix("//").unwrap_or(rest)
+}
+
+/// Host and port, if one stands there, of what has no user. A host in brackets may have a zone
+/// (RFC 4007), behind `%25` (RFC 6874) or a bare percent sign.
 pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UriError> {
     if authority.contains('@') {
         return Err(UriError::UserInfo);
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (address, port) = rest.split_once(']').ok_or(UriError::Host)?;
-            if address.parse::<core::net::Ipv6Addr>().is_err() {
+            let (host, port) = rest.split_once(']').ok_or(UriError::Host)?;
+            let (address, zone) = split_zone(host);
+            if address.parse::<Ipv6Addr>().is_err() || !zone.is_none_or(is_name) {
                 return Err(UriError::Host);
             }
-            (address, port)
+            (host, port)
         }
         None => {
             let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
@@ -264,6 +308,27 @@ pub(crate) fn split_authority(authority: &str) -> Result<(&str, Option<&str>), U
         None if port.is_empty() => Ok((host, None)),
         None => Err(UriError::Host),
     }
+}
+
+/// An address and its zone, if it has one.
+fn split_zone(host: &str) -> (&str, Option<&str>) {
+    match host.split_once('%') {
+        Some((address, zone)) => (address, Some(zone.strip_prefix("25").unwrap_or(zone))),
+        None => (host, None),
+    }
+}
+
+/// A host as it is looked up: names in lower case, a zone as the system writes it.
+pub(crate) fn one_form(host: &str) -> String {
+    match split_zone(host) {
+        (address, Some(zone)) => alloc::format!("{}%{zone}", address.to_ascii_lowercase()),
+        (host, None) => host.to_ascii_lowercase(),
+    }
+}
+
+/// A host without the zone of its address, which is nobody else's affair (RFC 6874 section 4).
+pub(crate) fn without_zone(host: &str) -> &str {
+    split_zone(host).0
 }
 
 /// True for the characters that the name of a host can have.
@@ -342,7 +407,88 @@ mod tests {
             assert_eq!(uri.authority(), "localhost");
         }
         assert_eq!("unix:run/a.sock".parse::<Uri>(), Err(UriError::Socket));
+        assert_eq!("unix://run/a.sock".parse::<Uri>(), Err(UriError::Socket));
+        assert_eq!("ws+unix::/chat".parse::<Uri>(), Err(UriError::Socket));
+        assert_eq!("ws+unix:/a:/b#c".parse::<Uri>(), Err(UriError::Fragment));
         assert_eq!("http+unix:/a".parse::<Uri>(), Err(UriError::Scheme));
+    }
+
+    #[test]
+    fn the_first_colon_ends_the_scheme_whatever_stands_behind() {
+        for (text, scheme, authority, resource) in [
+            ("ws://host/chat?src=unix:foo", Scheme::Ws, "host", "/chat?src=unix:foo"),
+            ("ws://unix:8080/", Scheme::Ws, "unix:8080", "/"),
+            ("ws://unix/", Scheme::Ws, "unix", "/"),
+            ("wss://h/a://b", Scheme::Wss, "h", "/a://b"),
+            ("ws://h/ws+unix:/a", Scheme::Ws, "h", "/ws+unix:/a"),
+        ] {
+            let uri: Uri = text.parse().unwrap();
+            let found = (uri.scheme(), uri.authority(), uri.resource());
+            assert_eq!(found, (scheme, authority.into(), resource), "{text}");
+        }
+        for text in ["unix", "://h", ":ws://h", "1ws://h", "w s://h", "ws", "ws:h", "ws//h:80"] {
+            assert_eq!(text.parse::<Uri>(), Err(UriError::Scheme), "{text}");
+        }
+    }
+
+    #[test]
+    fn case_matters_neither_in_schemes_nor_in_hosts() {
+        for (text, same) in [
+            ("WS+UNIX:/Run/A:/B", "ws+unix:/Run/A:/B"),
+            ("Wss+Unix:/a", "wss+unix:/a:/"),
+            ("UNIX:/A", "unix:/A"),
+            ("TLS+unix:/A", "tls+unix:/A"),
+            ("TCP://H.Example:1", "tcp://h.example:1"),
+            ("WSS://H.EXAMPLE/Path", "wss://h.example/Path"),
+            ("ws://[FE80::A]/", "ws://[fe80::a]/"),
+        ] {
+            assert_eq!(text.parse::<Uri>().unwrap().to_string(), same, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_authority_may_stand_before_the_path_of_a_socket() {
+        for (text, same) in [
+            ("unix:///run/a.sock", "unix:/run/a.sock"),
+            ("ws+unix:///run/a.sock:/chat", "ws+unix:/run/a.sock:/chat"),
+            ("tls+unix:///run/a b#1%20.sock", "tls+unix:/run/a b#1%20.sock"),
+        ] {
+            assert_eq!(text.parse::<Uri>().unwrap().to_string(), same, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_for_the_socket_and_for_nobody_else() {
+        for text in ["ws://[fe80::1%25eth0]:81/", "ws://[fe80::1%eth0]:81/"] {
+            let uri: Uri = text.parse().unwrap();
+            assert_eq!(*uri.target(), Target::Tcp { host: "fe80::1%eth0".into(), port: 81 });
+            assert_eq!((uri.host(), uri.authority()), ("fe80::1", "[fe80::1]:81".into()));
+            assert_eq!(uri.to_string(), "ws://[fe80::1%25eth0]:81/");
+        }
+        for text in ["ws://[fe80::1%]/", "ws://[fe80::1%25]/", "ws://[::1%a b]/", "ws://h%25x/"] {
+            assert_eq!(text.parse::<Uri>(), Err(UriError::Host), "{text}");
+        }
+    }
+
+    #[test]
+    fn white_space_is_refused_within_an_address_and_around_it() {
+        for (text, error) in [
+            (" ws://h", UriError::Scheme),
+            ("ws ://h", UriError::Scheme),
+            ("ws:// h", UriError::Host),
+            ("ws://h\n", UriError::Host),
+            ("ws://h:80 ", UriError::Port),
+            ("ws://h/\n", UriError::Path),
+        ] {
+            assert_eq!(text.parse::<Uri>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_dot_behind_the_name_and_an_empty_port_stay_what_they_are() {
+        let uri: Uri = "wss://h.example.:/".parse().unwrap();
+        assert_eq!((uri.host(), uri.port()), ("h.example.", Some(443)));
+        assert_eq!("tcp://h:".parse::<Uri>(), Err(UriError::Port));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From a name to a socket: looking up, and the race of RFC 8305 between the addresses.
+//! From a name to a connected socket: looking up, and the race of RFC 8305 between the addresses.
 
 use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::boxed::Box;
 use std::io;
 use std::vec::Vec;
 
-use super::options::{ListenOptions, SocketOptions};
+use super::options::SocketOptions;
 use super::runtime::{Address, Ends, Runtime};
 use crate::client::dial::{DialPlan, STAGGER};
 use crate::client::uri::Target;
@@ -34,42 +34,12 @@ pub(crate) async fn connect<R: Runtime>(
     }
 }
 
-/// Listens at `address`: `host:port`, or `unix:` and a path. Of several addresses behind a
-/// name the first that can be bound.
-pub(crate) async fn listen<R: Runtime>(
-    runtime: &R,
-    address: &str,
-    options: &ListenOptions,
-) -> io::Result<R::Listener> {
-    if let Some(path) = address.strip_prefix("unix:") {
-        return runtime.listen(&Address::Unix(Some(path.into())), options);
-    }
-    let (host, port) = split_port(address)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the address has no ip address");
-    for address in resolve(runtime, host, port).await? {
-        match runtime.listen(&Address::Ip(address), options) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 /// The addresses behind a name, or the address that it is.
 async fn resolve<R: Runtime>(runtime: &R, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     match host.parse() {
         Ok(address) => Ok(std::vec![SocketAddr::new(address, port)]),
         Err(_) => runtime.resolve(host, port).await,
     }
-}
-
-fn split_port(address: &str) -> io::Result<(&str, u16)> {
-    let split = address.rsplit_once(':').and_then(|(host, port)| {
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        Some((host, port.parse().ok()?))
-    });
-    let hint = "the address must be host:port or unix:/path";
-    split.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, hint))
 }
 
 /// Attempts under way, and those still to come.

@@ -14,6 +14,7 @@
 
 mod audience;
 mod batch;
+mod bind;
 mod callbacks;
 mod client;
 mod connect_error;
@@ -50,6 +51,7 @@ mod trace;
 mod wire;
 
 pub use audience::{Audience, Delivering, Delivery};
+pub use bind::BindAddress;
 pub use callbacks::{Callbacks, Unset};
 pub use client::Client;
 pub use connect_error::ConnectError;

@@ -121,6 +121,9 @@ pub struct ListenOptions {
     pub backlog: u32,
     /// An IPv6 listener that takes IPv4 peers too (IPV6_V6ONLY off); off.
     pub dual_stack: bool,
+    /// The permission bits of the file of a Unix socket, such as `0o660`; `None` leaves what the
+    /// umask makes. They are set before the first connection can come.
+    pub unix_mode: Option<u32>,
     /// What accepted sockets get.
     pub socket: SocketOptions,
 }
@@ -129,7 +132,12 @@ impl ListenOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> ListenOptions {
-        ListenOptions { backlog: 1024, dual_stack: false, socket: SocketOptions::new() }
+        ListenOptions {
+            backlog: 1024,
+            dual_stack: false,
+            unix_mode: None,
+            socket: SocketOptions::new(),
+        }
     }
 }
 

@@ -46,7 +46,8 @@ struct Table {
     /// Where they are from, if that is limited.
     addresses: Addresses,
     /// The accept loop has its socket.
-    listening: bool,
+    /// Accept loops that have their socket.
+    listening: usize,
     /// Those whose opening is not done, by the number of their connection, and since when.
     opening: HashMap<u64, (Session, Instant)>,
     /// The open ones.
@@ -107,7 +108,7 @@ impl Registry {
 
     /// An accept loop begins.
     pub(crate) fn listen(self: &Arc<Registry>) -> Listening {
-        self.lock().listening = true;
+        self.lock().listening += 1;
         Listening(self.clone())
     }
 
@@ -402,7 +403,7 @@ impl Registry {
 
 impl Table {
     fn is_empty(&self) -> bool {
-        self.connections == 0 && !self.listening
+        self.connections == 0 && self.listening == 0
     }
 }
 
@@ -431,7 +432,7 @@ fn register(waiting: &mut Vec<Waker>, waker: &Waker) {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.0.left(|table| table.listening = false);
+        self.0.left(|table| table.listening -= 1);
     }
 }
 

@@ -5,7 +5,7 @@
 use alloc::string::String;
 use core::net::IpAddr;
 
-use super::super::uri::{parse_port, split_authority};
+use super::super::uri::{parse_port, split_authority, split_scheme, without_zone};
 use super::{Proxy, ProxyError};
 
 /// For `ws`. Not `HTTP_PROXY`: in a CGI program that is a header of whoever sends a request
@@ -47,7 +47,8 @@ impl Proxy {
             return Ok(None);
         }
         let value = value.trim();
-        let scheme = if value.contains("://") { "" } else { "http://" };
+        let has_scheme = split_scheme(value).is_some_and(|(_, rest)| rest.starts_with("//"));
+        let scheme = if has_scheme { "" } else { "http://" };
         alloc::format!("{scheme}{value}").parse().map(Some)
     }
 }
@@ -55,7 +56,7 @@ impl Proxy {
 /// True if one of the entries of `list` covers the host and port.
 fn is_exception(list: &str, host: &str, port: u16) -> bool {
     let entries = list.split(|separator: char| separator == ',' || separator.is_whitespace());
-    let host = host.trim_end_matches('.');
+    let host = without_zone(host).trim_end_matches('.');
     let address = host.parse().ok().map(|address: IpAddr| address.to_canonical());
     let mut entries = entries.filter(|entry| !entry.is_empty());
     entries.any(|entry| match (entry, address) {
@@ -109,14 +110,17 @@ mod tests {
     use super::*;
     use crate::client::uri::Target;
 
-    /// The host of the proxy that is chosen; each is named after its variable here.
-    fn chosen(set: &[&str], secure: bool) -> Option<String> {
-        let variable = |name: &str| {
-            set.contains(&name).then(|| alloc::format!("http://{}", name.replace('_', "-")))
-        };
+    /// All variables that may name a proxy.
+    const ALL: [&str; 5] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+    /// The variable whose proxy is chosen; each names one at a port of its own here.
+    fn chosen(set: &[&str], secure: bool) -> Option<&'static str> {
+        let port = |name: &str| ALL.iter().position(|known| *known == name).unwrap() + 1;
+        let variable =
+            |name: &str| set.contains(&name).then(|| alloc::format!("http://p:{}", port(name)));
         let proxy = Proxy::choose(variable, secure, "h.example", 443).unwrap()?;
-        let Target::Tcp { host, .. } = proxy.target() else { panic!("{proxy:?}") };
-        Some(host.replace('-', "_"))
+        let Target::Tcp { port, .. } = proxy.target() else { panic!("{proxy:?}") };
+        Some(ALL[usize::from(*port) - 1])
     }
 
     fn of_value(value: &str) -> Result<Option<Proxy>, ProxyError> {
@@ -125,12 +129,11 @@ mod tests {
 
     #[test]
     fn the_variable_of_the_scheme_counts_and_then_the_one_for_all() {
-        let all = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
         for (secure, order) in [(false, &PLAIN[..]), (true, &SECURE)] {
             for (at, name) in order.iter().enumerate() {
-                let set = all.iter().copied().filter(|name| !order[..at].contains(name));
+                let set = ALL.iter().copied().filter(|name| !order[..at].contains(name));
                 let set = set.collect::<alloc::vec::Vec<_>>();
-                assert_eq!(chosen(&set, secure).as_deref(), Some(*name), "{secure} {set:?}");
+                assert_eq!(chosen(&set, secure), Some(*name), "{secure} {set:?}");
             }
         }
         assert_eq!(chosen(&["https_proxy", "HTTPS_PROXY"], false), None);

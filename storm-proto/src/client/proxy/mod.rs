@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use super::uri::{Target, parse_port, split_authority};
+use super::uri::{Target, one_form, parse_port, split_authority, split_scheme};
 
 pub use error::ProxyError;
 pub use socks5::SocksReply;
@@ -28,9 +28,10 @@ pub use socks5::SocksReply;
 /// A checked address of a proxy:
 ///
 /// - `http://[user:password@]host[:port]`: CONNECT (RFC 9110 section 9.3.6); port 80
-/// - `socks5://[user:password@]host[:port]`, or `socks5h`, which is the same here: SOCKS5
-///   (RFC 1928); port 1080
+/// - `socks5://[user:password@]host[:port]`, or `socks5h` or `socks`, which are the same here:
+///   SOCKS5 (RFC 1928); port 1080
 ///
+/// Scheme and host compare without case.
 /// User and password are percent-encoded where they have `:`, `@`, `/` or `%`. They go to
 /// the proxy as they are: what is between here and the proxy can read them.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,10 +81,11 @@ impl FromStr for Proxy {
     type Err = ProxyError;
 
     fn from_str(text: &str) -> Result<Proxy, ProxyError> {
-        let (scheme, rest) = text.split_once("://").ok_or(ProxyError::Scheme)?;
+        let (scheme, rest) = split_scheme(text).ok_or(ProxyError::Scheme)?;
+        let rest = rest.strip_prefix("//").ok_or(ProxyError::Scheme)?;
         let (kind, default_port) = match &scheme.to_ascii_lowercase()[..] {
             "http" => (Kind::Http, 80),
-            "socks5" | "socks5h" => (Kind::Socks5, 1080),
+            "socks5" | "socks5h" | "socks" => (Kind::Socks5, 1080),
             _ => return Err(ProxyError::Scheme),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -99,7 +101,7 @@ impl FromStr for Proxy {
             None | Some("") => default_port,
             Some(digits) => parse_port(digits).map_err(|_| ProxyError::Port)?,
         };
-        Ok(Proxy { kind, target: Target::Tcp { host: host.into(), port }, credentials })
+        Ok(Proxy { kind, target: Target::Tcp { host: one_form(host), port }, credentials })
     }
 }
 
@@ -166,6 +168,9 @@ mod tests {
             ("http://user@p", Kind::Http, "p", 80, Some(("user", ""))),
             ("http://b%c3%bccher:@p", Kind::Http, "p", 80, Some(("bücher", ""))),
             ("http://@p", Kind::Http, "p", 80, None),
+            ("socks://127.0.0.1:1081/", Kind::Socks5, "127.0.0.1", 1081, None),
+            ("SOCKS5H://Proxy.Example", Kind::Socks5, "proxy.example", 1080, None),
+            ("http://[fe80::1%25eth0]:8080", Kind::Http, "fe80::1%eth0", 8080, None),
         ] {
             let proxy: Proxy = text.parse().unwrap();
             assert_eq!(proxy.kind, kind, "{text}");

@@ -29,7 +29,7 @@ use crate::service::wire::Wire;
 use crate::tls::{TlsServer, TlsStage};
 use crate::websocket::Role;
 
-/// The accept loop.
+/// The accept loop of one listener; a server has one for each of its addresses.
 pub(super) struct Accepting<R: Runtime, H> {
     pub(super) runtime: R,
     pub(super) registry: Arc<Registry>,

@@ -7,13 +7,14 @@ use core::fmt;
 use core::future::Future;
 use core::time::Duration;
 use std::io;
-use std::string::String;
 use std::sync::Arc;
+use std::vec::Vec;
 
 use self::accepting::Accepting;
 #[cfg(test)]
 pub(crate) use self::running::LAST_TURN;
 pub use self::running::{Running, Stopped};
+use super::bind::{self, BindAddress};
 use super::callbacks::{Callbacks, Unset};
 use super::groups::GroupChange;
 use super::handler::Handler;
@@ -44,7 +45,7 @@ use crate::websocket::handshake::{Decision, Request};
 #[must_use = "a server does nothing until it is started"]
 pub struct Server<R, H = Callbacks> {
     runtime: R,
-    address: String,
+    address: BindAddress,
     protocol: Protocol,
     options: Options,
     listen: ListenOptions,
@@ -64,10 +65,12 @@ pub(crate) enum Protocol {
 }
 
 impl<R: Runtime + Default> Server<R> {
-    /// A server that will listen at `address`, such as `0.0.0.0:8080`, `[::]:8080` or
-    /// `localhost:0`; port 0 lets the system choose. `unix:` and a path is a Unix socket,
-    /// whose file is removed when the server stops; a stale one in its place is replaced.
-    pub fn bind(address: impl Into<String>) -> Server<R> {
+    /// A server that will listen at `address`: `0.0.0.0:8080`, `[::]:8080`, `localhost:0` (all
+    /// addresses of the name), `:8080` (all of the machine), a `SocketAddr`, `(Ipv4Addr, u16)`;
+    /// see [`BindAddress`]. Port 0 lets the system choose. `unix:` and a path, or a
+    /// [`Path`](std::path::Path), is a Unix socket, whose file is removed when the server stops;
+    /// a stale one in its place is replaced.
+    pub fn bind(address: impl Into<BindAddress>) -> Server<R> {
         Server {
             runtime: R::default(),
             address: address.into(),
@@ -226,6 +229,14 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
+    /// Sets the permission bits of the file of a Unix socket, such as `0o660`; as the umask makes
+    /// them. They are set before the first connection can come. An error of [`Server::start`] if
+    /// the address is no Unix socket.
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.listen.unix_mode = Some(mode);
+        self
+    }
+
     /// Has sessions and messages go through `middleware` as well, behind what was added before.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.chain.push(middleware);
@@ -320,7 +331,8 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     /// Listens, and accepts connections in the background.
     ///
     /// # Errors
-    /// If the address cannot be found or bound. Nothing fails a server once it listens.
+    /// Names the address, if that cannot be read, found or bound. Nothing fails a server once it
+    /// listens.
     ///
     /// # Cancel safety
     /// Dropping the future before it is ready leaves nothing behind.
@@ -329,31 +341,38 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     }
 
     async fn listen(self) -> io::Result<Running<R>> {
-        let listener = super::dial::listen(&self.runtime, &self.address, &self.listen).await?;
-        let address = listener.local_address()?;
+        let listeners = bind::listen(&self.runtime, &self.address, &self.listen).await?;
+        let addresses = listeners.iter().map(Listener::local_address);
+        let addresses = addresses.collect::<io::Result<Vec<_>>>()?;
+        let address = addresses.first().cloned().ok_or(io::ErrorKind::NotFound)?;
         let (registry, handler) = (self.registry, Arc::new(self.handler));
         registry.admit_by(self.admission);
         registry.tell_to(&handler);
-        trace::listening(&address);
+        addresses.iter().for_each(trace::listening);
+        // Dropped on a failure below: that stops the loops which run already.
         let running = Running {
             runtime: self.runtime.clone(),
             address,
+            addresses,
             answers: matches!(self.protocol, Protocol::WebSocket),
             registry: registry.clone(),
         };
-        let accepting = Accepting {
-            runtime: self.runtime.clone(),
-            protocol: self.protocol,
-            options: Arc::new(self.options),
-            #[cfg(feature = "tls")]
-            tls: self.tls,
-            chain: self.chain,
-            handler,
-            listener,
-            _listening: registry.listen(),
-            registry,
-        };
-        self.runtime.spawn(accepting.run())?;
+        let options = Arc::new(self.options);
+        for listener in listeners {
+            let accepting = Accepting {
+                runtime: self.runtime.clone(),
+                protocol: self.protocol.clone(),
+                options: options.clone(),
+                #[cfg(feature = "tls")]
+                tls: self.tls.clone(),
+                chain: self.chain.clone(),
+                handler: handler.clone(),
+                listener,
+                _listening: registry.listen(),
+                registry: registry.clone(),
+            };
+            self.runtime.spawn(accepting.run())?;
+        }
         Ok(running)
     }
 

@@ -29,6 +29,8 @@ pub(crate) const LAST_TURN: Duration = Duration::from_secs(1);
 pub struct Running<R> {
     pub(super) runtime: R,
     pub(super) address: Address,
+    /// All of them, that one first.
+    pub(super) addresses: Vec<Address>,
     /// It can tell newcomers to come back later.
     pub(super) answers: bool,
     pub(super) registry: Arc<Registry>,
@@ -54,10 +56,18 @@ pub struct Stopped {
 }
 
 impl<R: Runtime> Running<R> {
-    /// Where it listens: tells the port if the system chose it.
+    /// Where it listens: tells the port if the system chose it. The first of
+    /// [`Running::addresses`].
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Everywhere it listens: several where a name has several addresses, and for all addresses
+    /// of the machine. Their port is the same.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
     }
 
     /// Connections from accept to the last event.
