@@ -138,6 +138,21 @@ fn play() {
 }
 
 #[test]
+fn a_health_check_that_was_answered_is_no_abnormal_close() {
+    observe(|witness, _| {
+        let _running = start();
+        let check = ask("/nowhere");
+        check.take();
+        check.end();
+        let events = witness.lines();
+        let closed: Vec<_> = events.iter().filter(|event| event.contains("closed |")).collect();
+        let [closed] = closed[..] else { panic!("{events:#?}") };
+        assert!(closed.starts_with("DEBUG closed"), "{closed}");
+        assert!(!closed.contains("code=") && !closed.contains("clean="), "{closed}");
+    });
+}
+
+#[test]
 fn every_event_is_told_once_in_order_and_at_its_level() {
     observe(|witness, _| {
         play();

@@ -1,16 +1,26 @@
 //! An echo server: every message goes back to where it came from. This file is the same for
-//! every runtime, but for the line that names it.
+//! every runtime, but for the lines that name it.
 //!
 //!     cargo run --example echo_tokio [address]    # or echo_smol, or echo_std
 
-use storm_proto::WebSocket;
-use storm_proto::service::Server;
+#[path = "../../storm-tokio/examples/sample/mod.rs"]
+mod sample;
 
-fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    println!("echo at ws://{address}/");
+use std::io::Result;
+use std::process::ExitCode;
+
+use storm_proto::WebSocket;
+use storm_proto::service::{Server, Stopped};
+
+fn main() -> ExitCode {
+    sample::run("An echo server for WebSocket messages.", "127.0.0.1:8080", serve)
+}
+
+fn serve(address: &str) -> Result<Stopped> {
     let echo = Server::bind(address)
         .websocket(WebSocket::default())
         .on_message(|session, message| session.send(message));
-    smol::block_on(echo.runtime(storm_smol::Smol::default()).serve())
+    let echo = echo.runtime(storm_smol::Smol::default());
+    let listening = format!("echo at ws://{address}/");
+    smol::block_on(sample::serve(echo, listening))
 }

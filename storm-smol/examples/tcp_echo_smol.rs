@@ -1,29 +1,36 @@
-//! A TCP echo that says what happens: whatever comes goes back. This file is the same for
-//! every runtime, but for the line that names it.
+//! A TCP echo that reports what happens: every byte goes back. This file is the same for
+//! every runtime, but for the lines that name it.
 //!
 //!     cargo run --example tcp_echo_tokio [address]    # or tcp_echo_smol, or tcp_echo_std
 //!     nc 127.0.0.1 5000
 
+#[path = "../../storm-tokio/examples/sample/mod.rs"]
+mod sample;
+
+use std::io::Result;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use storm_proto::Rate;
 use storm_proto::framing::Raw;
-use storm_proto::service::{KeepAlive, RateLimit, Server, SocketOptions};
+use storm_proto::service::{KeepAlive, RateLimit, Server, SocketOptions, Stopped};
 
-fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5000".into());
-    println!("echo at {address}");
+fn main() -> ExitCode {
+    sample::run("An echo server for plain TCP.", "127.0.0.1:5000", serve)
+}
+
+fn serve(address: &str) -> Result<Stopped> {
     // A peer that vanished without a word is found after three and a half minutes.
     let probes =
         KeepAlive::new().idle(Duration::from_secs(120)).interval(Duration::from_secs(30)).count(3);
     let limit = RateLimit::new()
-        .messages(Rate::per_second(10).burst(100))
+        .messages(Rate::per(100, Duration::from_secs(10)))
         .on_exceeded(|session| println!("[{}] rate limit exceeded", session.id()));
     let echo = Server::bind(address)
         .framed(Raw)
         .socket(SocketOptions::new().keep_alive(Some(probes)))
         .middleware(limit)
-        .on_connected(|session| println!("[{}] {} is here", session.id(), session.peer()))
+        .on_connected(|session| println!("[{}] {} connected", session.id(), session.peer()))
         .on_message(|session, message| {
             println!("[{}] {} bytes", session.id(), message.len());
             session.send(message)
@@ -33,6 +40,8 @@ fn main() -> std::io::Result<()> {
             let (sent, received) = (metrics.bytes_sent, metrics.bytes_received);
             println!("[{id}] {reason}; {sent} bytes sent, {received} received");
         })
-        .on_error(|session, error| println!("{session:?}: {error}"));
-    smol::block_on(echo.runtime(storm_smol::Smol::default()).serve())
+        .on_error(|session, error| println!("{}: {error}", sample::who(session)));
+    let echo = echo.runtime(storm_smol::Smol::default());
+    let listening = format!("echo at {address}");
+    smol::block_on(sample::serve(echo, listening))
 }

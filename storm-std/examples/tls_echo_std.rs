@@ -1,27 +1,42 @@
 //! A TCP echo over TLS, with a certificate that it makes for itself. This file is the same for
-//! every runtime, but for the line that names it.
+//! every runtime, but for the lines that name it.
 //!
 //!     cargo run --features self-signed -p storm-tokio --example tls_echo_tokio [address]
-//!     openssl s_client -connect 127.0.0.1:5001      # says that it knows no such issuer, and goes on
+//!     openssl s_client -connect 127.0.0.1:5001      # warns of the unknown issuer, and goes on
+
+#[path = "../../storm-tokio/examples/sample/mod.rs"]
+mod sample;
+
+use std::error::Error;
+use std::process::ExitCode;
 
 use storm_proto::framing::Raw;
-use storm_proto::service::Server;
+use storm_proto::service::{Server, Session, Stopped};
 use storm_proto::tls::{TlsIdentity, TlsServer};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5001".into());
-    println!("echo over TLS at {address}");
+fn main() -> ExitCode {
+    sample::run("An echo server for TCP over TLS.", "127.0.0.1:5001", serve)
+}
+
+fn serve(address: &str) -> Result<Stopped, Box<dyn Error>> {
     let identity = TlsIdentity::self_signed(["localhost", "127.0.0.1"])?;
     let echo = Server::bind(address)
         .framed(Raw)
         .tls(TlsServer::new(identity)?)
-        .on_connected(|session| println!("[{}] {:?}", session.id(), session.tls()))
+        .on_connected(|session| println!("[{}] {}", session.id(), agreed(session)))
         .on_message(|session, message| {
             println!("[{}] {} bytes", session.id(), message.len());
             session.send(message)
         })
         .on_disconnected(|session, reason| println!("[{}] {reason}", session.id()))
-        .on_error(|session, error| println!("{session:?}: {error}"));
-    echo.runtime(storm_std::Std::default()).serve()?;
-    Ok(())
+        .on_error(|session, error| println!("{}: {error}", sample::who(session)));
+    let echo = echo.runtime(storm_std::Std::default());
+    let listening = format!("echo over TLS at {address}");
+    Ok(sample::serve(echo, listening)?)
+}
+
+/// What the handshake of TLS agreed on.
+fn agreed(session: &Session) -> String {
+    let tls = session.tls();
+    tls.map_or_else(String::new, |tls| format!("{} with {}", tls.version, tls.cipher_suite))
 }

@@ -3,15 +3,27 @@
 //!
 //!     cargo run -p storm-tokio --example axum [address]
 
+mod sample;
+
+use std::process::ExitCode;
+
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{self, StatusCode};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
-use storm_tokio::{Accept, Options, Request, Response, Role, WebSocketStream};
+use storm_tokio::{Accept, CloseCode, Options, Request, Response, Role, WebSocketStream};
+use tokio::sync::mpsc;
 
-async fn upgrade(mut incoming: http::Request<Body>) -> http::Response<Body> {
+/// Held by each echo: once all are dropped, no session is left.
+type Guard = mpsc::Sender<()>;
+
+async fn upgrade(
+    State(guard): State<Guard>,
+    mut incoming: http::Request<Body>,
+) -> http::Response<Body> {
     let headers = match handshake(&incoming) {
         Ok(headers) => headers,
         Err(status) => return status.into_response(),
@@ -21,6 +33,7 @@ async fn upgrade(mut incoming: http::Request<Body>) -> http::Response<Body> {
         if let Ok(stream) = upgraded.await {
             echo(TokioIo::new(stream)).await;
         }
+        drop(guard);
     });
     let answer = http::Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
     let answer =
@@ -38,21 +51,43 @@ fn handshake(incoming: &http::Request<Body>) -> Result<Vec<(String, String)>, St
     request.accept_headers(&Accept::new()).map_err(|_| StatusCode::UPGRADE_REQUIRED)
 }
 
+/// Echoes until the peer closes, or the process is told to end.
 async fn echo(stream: TokioIo<hyper::upgrade::Upgraded>) {
     let mut stream = WebSocketStream::from_upgraded(stream, Role::Server, Options::default(), b"");
-    while let Some(Ok(message)) = stream.next().await {
-        if stream.send(&message).await.is_err() {
-            break;
+    loop {
+        tokio::select! {
+            message = stream.next() => {
+                let Some(Ok(message)) = message else { break };
+                if stream.send(&message).await.is_err() {
+                    break;
+                }
+            }
+            () = sample::terminated() => {
+                // The code is one that may be sent, and the reason is printed below.
+                let _ = stream.close_with(CloseCode::GOING_AWAY, "");
+                let _ = stream.close().await;
+                break;
+            }
         }
     }
-    println!("{:?}", stream.reason().map(ToString::to_string));
+    println!("{}", stream.reason().map_or_else(|| "aborted".into(), ToString::to_string));
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    println!("echoes on ws://{}/echo", listener.local_addr()?);
-    let page = get(|| async { Html("<p>The echo is at /echo.") });
-    axum::serve(listener, Router::new().route("/", page).route("/echo", get(upgrade))).await
+fn main() -> ExitCode {
+    let about = "A page of axum's with a WebSocket echo beside it.";
+    sample::run_client(about, "127.0.0.1:8080", |address| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind(address).await?;
+            println!("echoes on ws://{}/echo", listener.local_addr()?);
+            let page = get(|| async { Html("<p>The echo is at /echo.") });
+            let (guard, mut guarded) = mpsc::channel(1);
+            let app = Router::new().route("/", page).route("/echo", get(upgrade));
+            let served = axum::serve(listener, app.with_state(guard));
+            served.with_graceful_shutdown(sample::terminated()).await?;
+            // Axum has let go of those that it upgraded: each closes by itself.
+            guarded.recv().await;
+            Ok::<_, std::io::Error>(())
+        })
+    })
 }

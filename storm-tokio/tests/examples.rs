@@ -22,17 +22,19 @@ const TLS_ECHO: Three = [
 ];
 
 #[test]
-fn an_echo_is_the_same_on_every_runtime_but_for_one_line() {
+fn an_echo_is_the_same_on_every_runtime_but_for_two_lines() {
     for [tokio, smol, std] in [ECHO, TCP_ECHO, TLS_ECHO] {
         differ_in_the_runtime(tokio, smol, "storm_smol");
         differ_in_the_runtime(tokio, std, "storm_std");
     }
 }
 
+/// One line names the runtime, another waits in its way.
 fn differ_in_the_runtime(tokio: &str, other: &str, crate_name: &str) {
     assert_eq!(tokio.lines().count(), other.lines().count());
     let lines = tokio.lines().zip(other.lines());
     let different: Vec<_> = lines.filter(|(one, other)| one != other).collect();
-    let [(one, other)] = different[..] else { panic!("{different:#?}") };
+    let [(one, other), (wait, _)] = different[..] else { panic!("{different:#?}") };
     assert!(one.contains("storm_tokio") && other.contains(crate_name));
+    assert!(wait.contains(".block_on("));
 }

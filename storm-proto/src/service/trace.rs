@@ -109,6 +109,10 @@ pub(crate) fn lagging(session: &Shared, queued: usize) {
 }
 
 pub(crate) fn closed(session: &Session, reason: &DisconnectReason) {
+    // A connection that was no session had no Close frame to send: a health check that was
+    // answered must not look like an abnormal close.
+    #[cfg(feature = "tracing")]
+    let session_ended = session.id() > 0;
     #[cfg(feature = "tracing")]
     macro_rules! closed {
         ($level:ident $(, $error:ident)?) => {
@@ -118,8 +122,8 @@ pub(crate) fn closed(session: &Session, reason: &DisconnectReason) {
                 peer = %session.peer(),
                 side = reason.side.name(),
                 cause = reason.cause.name(),
-                code = reason.code().get(),
-                clean = reason.clean,
+                code = session_ended.then(|| reason.code().get()),
+                clean = session_ended.then_some(reason.clean),
                 undelivered = reason.undelivered,
                 $(%$error,)?
                 "closed"

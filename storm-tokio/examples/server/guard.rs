@@ -31,6 +31,9 @@ impl Middleware for Log {
     }
 
     fn on_error(&self, session: Option<&Session>, error: &Error) {
-        println!("{session:?}: {error}");
+        match session {
+            Some(session) => println!("#{} from {}: {error}", session.id(), session.peer()),
+            None => println!("a connection failed: {error}"),
+        }
     }
 }

@@ -8,19 +8,31 @@ mod console;
 mod guard;
 mod hall;
 mod protocol;
+#[path = "../sample/mod.rs"]
+mod sample;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storm_tokio::{Server, SlowConsumer, WebSocket};
+use storm_tokio::{Server, SlowConsumer, Stopped, WebSocket};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::time::interval;
 
 use hall::Hall;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
+fn main() -> ExitCode {
+    let about = "A chat with rooms, names, whispers, a ticker and an administrator's console.";
+    sample::run(about, "127.0.0.1:8080", |address| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let served = runtime.block_on(serve(address));
+        // Reading the terminal blocks a thread of its own: nobody waits for its next line.
+        runtime.shutdown_background();
+        served
+    })
+}
+
+async fn serve(address: &str) -> std::io::Result<Stopped> {
     let websocket = WebSocket::new().max_message(1 << 10);
     // Whoever is too slow for a chat misses some of it.
     let server = Server::bind(address).websocket(websocket).slow_consumer(SlowConsumer::Drop);
@@ -30,14 +42,22 @@ async fn main() -> std::io::Result<()> {
     println!("chat at ws://{}\n{}", running.address(), console::HELP);
 
     let ticker = tokio::spawn(tick(hall.clone()));
-    let mut lines = BufReader::new(stdin()).lines();
-    while let Some(line) = lines.next_line().await? {
-        let Some(answer) = console::obey(&hall, &line) else { break };
-        println!("{answer}");
+    tokio::select! {
+        () = administrate(&hall) => {}
+        () = sample::terminated() => {}
     }
     ticker.abort();
-    println!("{:?}", running.stop(Duration::from_secs(5)).await);
-    Ok(())
+    Ok(running.shutdown(sample::drain()).await)
+}
+
+/// Obeys the administrator until `/stop`. Without a terminal there is none: a service runs on.
+async fn administrate(hall: &Hall) {
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let Some(answer) = console::obey(hall, &line) else { return };
+        println!("{answer}");
+    }
+    std::future::pending().await
 }
 
 /// Each second: one message, and nobody waits for anybody.

@@ -33,6 +33,7 @@ use crate::error::Error;
 use crate::framing::{Framer, Raw};
 use crate::message::Message;
 use crate::server::admission::Admission;
+use crate::server::drain::Drain;
 use crate::server::origins::Origins;
 use crate::server::rate::Rate;
 #[cfg(feature = "tls")]
@@ -388,6 +389,40 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             let running = self.listen().await?;
             running.registry.stopped().await;
             Ok(())
+        })
+    }
+
+    /// Listens and serves until `signal` completes, then shuts down gracefully as `drain` says.
+    ///
+    /// `signal` is first polled once the server listens. The report is that of
+    /// [`Running::shutdown`].
+    ///
+    /// ```no_run
+    /// use storm_proto::service::{Runtime, Server};
+    /// use storm_proto::{Drain, WebSocket};
+    ///
+    /// async fn serve<R: Runtime>(runtime: R, ctrl_c: impl Future<Output = ()>) {
+    ///     let echo = Server::bind("127.0.0.1:8080")
+    ///         .websocket(WebSocket::default())
+    ///         .on_message(|session, message| session.send(message));
+    ///     let _served = echo.runtime(runtime).serve_with_shutdown(ctrl_c, Drain::new());
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the server: see [`Running`].
+    pub fn serve_with_shutdown(
+        self,
+        signal: impl Future<Output = ()>,
+        drain: Drain,
+    ) -> R::Wait<impl Future<Output = io::Result<Stopped>>> {
+        R::wait(async {
+            let running = self.listen().await?;
+            signal.await;
+            Ok(running.end(drain, true).await)
         })
     }
 }

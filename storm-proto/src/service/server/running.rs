@@ -147,7 +147,7 @@ impl<R: Runtime> Running<R> {
         R::wait(self.end(drain, true))
     }
 
-    async fn end(&self, drain: Drain, in_waves: bool) -> Stopped {
+    pub(super) async fn end(&self, drain: Drain, in_waves: bool) -> Stopped {
         let begun = R::now();
         let deadline = begun + drain.within;
         let connections = self.registry.connections();
