@@ -158,10 +158,12 @@ impl<R: Runtime> Running<R> {
         self.registry.say_goodbye(drain.code);
         let mut aborted = 0;
         if before(&self.runtime, deadline, self.registry.empty()).await.is_none() {
+            // What had arrived in time counts: each session looks once more before its end.
             let left = self.registry.all();
-            left.iter().for_each(Session::abort);
-            aborted = left.len();
+            left.iter().for_each(|session| session.shared().cut_off());
             before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
+            left.iter().for_each(Session::abort);
+            aborted = left.iter().filter(|session| !is_clean(session)).count();
         }
         let after_it = self.registry.totals();
         let stopped = Stopped {
@@ -200,6 +202,11 @@ impl<R: Runtime> Running<R> {
             }
         }
     }
+}
+
+/// The session ended in order after all.
+fn is_clean(session: &Session) -> bool {
+    session.reason().is_some_and(|reason| reason.clean)
 }
 
 impl<R> Drop for Running<R> {
