@@ -29,6 +29,8 @@ pub use crate::tls::{
 pub use crate::websocket::Deflate;
 pub use crate::websocket::frame::close::CloseFrame;
 pub use crate::websocket::frame::close_code::CloseCode;
-pub use crate::websocket::handshake::{Accept, Decision, HeadLimits, Offer, Request, Response};
+pub use crate::websocket::handshake::{
+    Accept, Decision, HeadLimit, HeadLimits, Offer, Request, Response,
+};
 pub use crate::websocket::prepared::Prepared;
 pub use crate::websocket::{Limits, Role, WebSocket};

@@ -59,6 +59,12 @@ impl TimerTable {
         self.deadlines[timer as usize] = at;
     }
 
+    /// Sets a deadline, unless an earlier one is set.
+    pub(crate) fn bring_forward(&mut self, timer: Timer, at: Instant) {
+        let deadline = &mut self.deadlines[timer as usize];
+        *deadline = at.min(*deadline);
+    }
+
     pub(crate) fn stop(&mut self, timer: Timer) {
         self.set(timer, Instant::NEVER);
     }

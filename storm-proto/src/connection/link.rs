@@ -28,6 +28,7 @@ use crate::timer::TimerTable;
 use crate::websocket::Role;
 use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::close_code::CloseCode;
+use crate::websocket::handshake::client::BODY_WAIT;
 use crate::{Instant, Timer};
 
 /// Bytes that a peer may still send after our last word before it is cut off: what
@@ -140,6 +141,13 @@ impl Link {
         self.timers.stop(Timer::Handshake);
         self.arm_ping(now);
         self.message(now);
+    }
+
+    /// The head of a refusal has arrived: its body is not waited for until the deadline.
+    pub(crate) fn refused_by_peer(&mut self, now: Instant) {
+        if self.phase == Phase::Opening {
+            self.timers.bring_forward(Timer::Handshake, now + BODY_WAIT);
+        }
     }
 
     /// Puts bytes of the opening (a request, an answer) on the wire.

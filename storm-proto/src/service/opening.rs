@@ -267,6 +267,9 @@ pub(crate) async fn open_client<T: Transport>(
         let answer = handshake.receive(&mut rest);
         wire.keep(rest);
         input.give();
+        if handshake.is_refused() {
+            wire.refused_by_peer(shared);
+        }
         if let Some(answer) = answer {
             let mut data = Extensions::new();
             let accepted = answer?;

@@ -249,6 +249,11 @@ impl<T: Transport> Wire<T> {
         }
     }
 
+    /// The head of the refusal that a client gets has arrived.
+    pub(crate) fn refused_by_peer(&mut self, shared: &Shared) {
+        self.tell(shared, Link::refused_by_peer);
+    }
+
     /// Keeps the rest of an input, exactly sized, to be the next input.
     pub(crate) fn keep(&mut self, rest: &[u8]) {
         self.kept = (!rest.is_empty()).then(|| Scratch::kept(rest));
