@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::Args;
 use conformance::adapter::Adapter;
 use storm_proto::Message;
-use storm_proto::service::{Client, ConnectError, Session};
+use storm_proto::service::{Client, ConnectError, HandlerResult, Session};
 use storm_proto::tls::TlsClient;
 
 use crate::echo::{Deflating, websocket};
@@ -71,7 +71,7 @@ fn case_count<A: Adapter>(adapter: &A, base: &str, tls: Option<&TlsClient>) -> i
 }
 
 /// Connects, and waits until the server has ended the session.
-fn run_to_end<A: Adapter, R: 'static>(
+fn run_to_end<A: Adapter, R: HandlerResult>(
     adapter: &A,
     address: &str,
     tls: Option<&TlsClient>,

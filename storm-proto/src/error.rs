@@ -6,6 +6,8 @@
 //! own misuse ([`SendError`], [`CloseError`]).
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::error::Error as StdError;
 use core::fmt;
 
 use crate::Timer;
@@ -69,7 +71,14 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Error::Local(LocalError::Handler(error)) => Some(error.get_ref()),
+            _ => None,
+        }
+    }
+}
 
 /// A fault of this side, other than a refused call.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +88,8 @@ pub enum LocalError {
     HandlerPanicked,
     /// What `on_connecting` decided could not be sent; the client got a 500.
     Answer(AcceptError),
+    /// A closure of the application returned an error; the session stays open.
+    Handler(HandlerError),
 }
 
 impl fmt::Display for LocalError {
@@ -86,7 +97,47 @@ impl fmt::Display for LocalError {
         match self {
             LocalError::HandlerPanicked => f.write_str("a handler panicked"),
             LocalError::Answer(error) => write!(f, "the answer could not be sent: {error}"),
+            LocalError::Handler(error) => write!(f, "a handler failed: {error}"),
         }
+    }
+}
+
+/// An error that a closure of the application returned.
+///
+/// Two are equal if they are clones of one.
+#[derive(Clone)]
+pub struct HandlerError(Arc<dyn StdError + Send + Sync>);
+
+impl HandlerError {
+    /// Keeps an error, or a text as one.
+    pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> HandlerError {
+        HandlerError(Arc::from(error.into()))
+    }
+
+    /// The error that was returned. `downcast_ref` finds its type.
+    #[must_use]
+    pub fn get_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl PartialEq for HandlerError {
+    fn eq(&self, other: &HandlerError) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for HandlerError {}
+
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

@@ -32,6 +32,12 @@ impl Extensions {
         replaced
     }
 
+    /// Stores all the values of another one, which replace those of their types.
+    pub(crate) fn extend(&mut self, more: Extensions) {
+        self.values.retain(|(id, _)| !more.values.iter().any(|(new, _)| new == id));
+        self.values.extend(more.values);
+    }
+
     /// The value of this type.
     #[must_use]
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {

@@ -7,7 +7,7 @@ pub use crate::connection::flow::WaterMarks;
 pub use crate::connection::options::{Heartbeat, Options, Overrides, Timeouts};
 pub use crate::connection::reason::{Cause, DisconnectReason, Side};
 pub use crate::connection::slow::{Key, Lag, SlowConsumer};
-pub use crate::error::{Error, SendError};
+pub use crate::error::{Error, HandlerError, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::histogram::Histogram;
 pub use crate::message::{Kind, Message, OwnedMessage};
@@ -16,9 +16,10 @@ pub use crate::server::origins::{OriginError, Origins};
 pub use crate::server::rate::Rate;
 pub use crate::service::{
     Address, Audience, BindAddress, Callbacks, ClientMetrics, ConnectError, ControlFrame,
-    Delivering, Delivery, Failure, GroupChange, Handler, Hub, JoinError, KeepAlive, MessageStream,
-    Metrics, Middleware, OpenError, Outcome, RateLimit, Refused, Retry, SendWait, ServerMetrics,
-    Session, SocketOptions, State, Stopped, StreamError, Totals, Unopened, middleware,
+    Delivering, Delivery, Failure, GroupChange, Handler, HandlerResult, Hub, JoinError, KeepAlive,
+    MessageStream, Metrics, Middleware, OpenError, Outcome, RateLimit, Refused, Retry, SendWait,
+    ServerMetrics, Session, SocketOptions, State, Stopped, StreamError, Totals, Unopened,
+    middleware,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{
@@ -30,7 +31,7 @@ pub use crate::websocket::Deflate;
 pub use crate::websocket::frame::close::CloseFrame;
 pub use crate::websocket::frame::close_code::CloseCode;
 pub use crate::websocket::handshake::{
-    Accept, Decision, HeadLimit, HeadLimits, Offer, Request, Response,
+    Accept, Decision, HeadLimit, HeadLimits, IntoDecision, Offer, Request, Response,
 };
 pub use crate::websocket::prepared::Prepared;
 pub use crate::websocket::{Limits, Role, WebSocket};

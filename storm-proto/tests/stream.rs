@@ -183,7 +183,7 @@ fn both_ends_know_what_the_handshake_agreed_on() {
     let accepting = spawn(Stream::accept_with(far, options(), |request| {
         assert_eq!(request.path(), "/chat");
         let accept = Accept::new().subprotocol("b").header("X-Room", "7");
-        accept.attach(request.header("Authorization").unwrap_or_default().to_owned()).into()
+        accept.attach(request.header("Authorization").unwrap_or_default().to_owned())
     }));
     let mut wanted = options();
     wanted.websocket = WebSocket::new().subprotocol("b");
@@ -214,7 +214,7 @@ fn a_server_chooses_the_first_offered_subprotocol_that_its_options_name() {
 #[test]
 fn a_refusal_is_written_before_accepting_fails() {
     let (near, far) = pipe(10);
-    let refuse = |_: &_| Response::new(403).body("not you\n").into();
+    let refuse = |_: &_| Response::new(403).body("not you\n");
     let accepting = spawn(Stream::accept_with(far, options(), refuse));
     let connecting =
         spawn(async move { Stream::connect(near, &uri(), &Offer::new(), options()).await });
@@ -234,7 +234,7 @@ fn what_is_no_upgrade_is_answered_and_what_cannot_be_sent_is_told() {
         assert_eq!(accepting.end().unwrap_err().status(), Some(status));
     }
     let (near, far) = pipe(1 << 10);
-    let unsendable = |_: &_| Accept::new().header("Bad", "\r\n").into();
+    let unsendable = |_: &_| Accept::new().header("Bad", "\r\n");
     let accepting = spawn(Stream::accept_with(near, options(), unsendable));
     let connecting =
         spawn(async move { Stream::connect(far, &uri(), &Offer::new(), options()).await });

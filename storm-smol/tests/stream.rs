@@ -133,8 +133,8 @@ fn a_client_of_this_crate_talks_to_a_stream() {
         let serving = smol::spawn(async move {
             let (stream, peer) = listener.accept().await.unwrap();
             let choose = |request: &storm_smol::Request| match request.path() {
-                "/room" => Accept::new().subprotocol("b").attach(7u32).into(),
-                _ => Response::new(404).into(),
+                "/room" => Ok(Accept::new().subprotocol("b").attach(7u32)),
+                _ => Err(Response::new(404)),
             };
             let stream = WebSocketStream::accept_with(stream, Options::default(), choose).await;
             let stream = stream.unwrap();
@@ -162,7 +162,7 @@ fn a_client_of_this_crate_talks_to_a_stream() {
 fn a_refusal_reaches_the_client() {
     smol::block_on(async {
         let (near, far) = sockets().await;
-        let refuse = |_: &_| Response::new(403).into();
+        let refuse = |_: &_| Response::new(403);
         let serving = smol::spawn(WebSocketStream::accept_with(far, Options::default(), refuse));
         let connected =
             WebSocketStream::connect(near, &uri(), &Offer::new(), Options::default()).await;

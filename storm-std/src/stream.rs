@@ -10,8 +10,8 @@ use storm_proto::service::{Carrier, MessageStream, Transport};
 use crate::runtime::block_on;
 use crate::timer::Timer;
 use crate::{
-    Decision, DisconnectReason, Message, Offer, OpenError, Options, OwnedMessage, Request, Role,
-    StreamError, Uri,
+    DisconnectReason, IntoDecision, Message, Offer, OpenError, Options, OwnedMessage, Request,
+    Role, StreamError, Uri,
 };
 
 /// A WebSocket over any stream that blocks, such as one with TLS or a pipe; see
@@ -52,10 +52,10 @@ impl<S: Read + Write + Unpin + Send + 'static> WebSocketStream<S> {
     ///
     /// # Errors
     /// As [`MessageStream::accept_with`].
-    pub fn accept_with(
+    pub fn accept_with<D: IntoDecision>(
         stream: S,
         options: impl Into<Arc<Options>>,
-        decide: impl FnOnce(&Request) -> Decision,
+        decide: impl FnOnce(&Request) -> D,
     ) -> Result<Self, OpenError> {
         block_on(MessageStream::accept_with(stream, options, decide)).map(Self)
     }

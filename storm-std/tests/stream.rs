@@ -22,7 +22,7 @@ fn both_sides_talk_over_any_stream_and_close_in_order() {
     let serving = thread::spawn(move || {
         let mut echo = WebSocketStream::accept_with(server, Options::default(), |request| {
             assert_eq!(request.path(), "/echo");
-            Accept::new().into()
+            Accept::new()
         })
         .unwrap();
         while let Some(message) = echo.next() {
@@ -47,7 +47,7 @@ fn both_sides_talk_over_any_stream_and_close_in_order() {
 fn a_refusal_is_told_to_both_sides() {
     let (client, server) = sockets();
     let serving = thread::spawn(move || {
-        let refuse = |_: &_| Response::new(403).body("not you").into();
+        let refuse = |_: &_| Response::new(403).body("not you");
         WebSocketStream::accept_with(server, Options::default(), refuse).unwrap_err().to_string()
     });
     let (uri, offer) = ("ws://example/".parse().unwrap(), Offer::new());

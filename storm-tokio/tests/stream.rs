@@ -126,8 +126,8 @@ async fn a_client_of_this_crate_talks_to_a_stream() {
     let serving = tokio::spawn(async move {
         let (stream, peer) = listener.accept().await.unwrap();
         let choose = |request: &storm_tokio::Request| match request.path() {
-            "/room" => Accept::new().subprotocol("b").attach(7u32).into(),
-            _ => Response::new(404).into(),
+            "/room" => Ok(Accept::new().subprotocol("b").attach(7u32)),
+            _ => Err(Response::new(404)),
         };
         let stream = WebSocketStream::accept_with(stream, Options::default(), choose).await;
         let stream = stream.unwrap();
@@ -153,7 +153,7 @@ async fn a_client_of_this_crate_talks_to_a_stream() {
 #[tokio::test]
 async fn a_refusal_reaches_the_client() {
     let (near, far) = duplex(1 << 10);
-    let refuse = |_: &_| Response::new(403).into();
+    let refuse = |_: &_| Response::new(403);
     let serving = tokio::spawn(WebSocketStream::accept_with(far, Options::default(), refuse));
     let connected = WebSocketStream::connect(near, &uri(), &Offer::new(), Options::default()).await;
     assert_eq!(connected.unwrap_err().status(), Some(403));

@@ -172,6 +172,17 @@ impl Overrides {
         self
     }
 
+    /// Both of them: where they set the same, the later one counts.
+    pub(crate) fn and(self, later: &Overrides) -> Overrides {
+        Overrides {
+            marks: later.marks.or(self.marks),
+            slow_consumer: later.slow_consumer.or(self.slow_consumer),
+            heartbeat: later.heartbeat.or(self.heartbeat),
+            idle: later.idle.or(self.idle),
+            stall: later.stall.or(self.stall),
+        }
+    }
+
     /// What holds with these.
     pub(crate) fn apply(&self, options: &mut Options) {
         let Overrides { marks, slow_consumer, heartbeat, idle, stall } = *self;

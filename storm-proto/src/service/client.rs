@@ -1,33 +1,27 @@
 //! A client: options, then a session, one after the other, or messages to be asked for.
 
 use core::fmt;
-use core::future::Future;
 use core::time::Duration;
 use std::string::String;
-use std::sync::Arc;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
+use std::vec::Vec;
 
-use super::callbacks::{Callbacks, Unset};
+use super::callbacks::subscribing::{names::*, subscriptions};
 use super::connect_error::ConnectError;
 use super::connector::{Connector, Way};
 use super::driver::drive;
-use super::handler::Handler;
 use super::inbox::{self, Inbox};
 use super::middleware::{Chain, Middleware};
 use super::options::SocketOptions;
-use super::reconnecting::{Reconnecting, Retry};
+use super::reconnecting::Reconnecting;
 use super::runtime::Runtime;
-use super::session::Session;
 use crate::client::proxy::Proxy;
 use crate::client::reconnect::Reconnect;
 use crate::connection::flow::WaterMarks;
 use crate::connection::options::{Options, Timeouts};
-use crate::connection::reason::DisconnectReason;
-use crate::connection::slow::{Lag, SlowConsumer};
-use crate::error::Error;
+use crate::connection::slow::SlowConsumer;
 use crate::framing::{Framer, Raw};
-use crate::message::Message;
 #[cfg(feature = "tls")]
 use crate::tls::TlsClient;
 use crate::websocket::WebSocket;
@@ -40,6 +34,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[must_use = "a client does nothing until it connects"]
 pub struct Client<R, H = Callbacks> {
     connector: Connector<R>,
+    /// Options that were asked for, and that may be of no use here.
+    used: Vec<&'static str>,
     handler: H,
 }
 
@@ -60,7 +56,7 @@ impl<R: Runtime + Default> Client<R> {
             #[cfg(feature = "tls")]
             tls: OnceLock::new(),
         };
-        Client { connector, handler: Callbacks::new() }
+        Client { connector, used: Vec::new(), handler: Callbacks::new() }
     }
 }
 
@@ -173,68 +169,20 @@ impl<R: Runtime, H> Client<R, H> {
         self
     }
 
-    /// Handles events with `handler`, in place of any closures. `on_connecting` is a
-    /// server's.
-    pub fn handler<N: Handler>(self, handler: N) -> Client<R, N> {
-        self.map_handler(|_| handler)
+    /// Notes that an option is used, which may be of no use.
+    fn uses(mut self, option: &'static str) -> Self {
+        self.used.push(option);
+        self
     }
 
     fn map_handler<N>(self, map: impl FnOnce(H) -> N) -> Client<R, N> {
-        Client { connector: self.connector, handler: map(self.handler) }
+        Client { connector: self.connector, used: self.used, handler: map(self.handler) }
     }
 }
 
-/// A client whose handler is made of closures.
-type WithClosures<R, C, M, D, E, T, L> = Client<R, Callbacks<Unset, C, M, D, E, T, Unset, L>>;
-
-impl<R: Runtime, C, M, D, E, T, L> WithClosures<R, C, M, D, E, T, L> {
-    /// Called when the session is open; see [`Handler::on_connected`].
-    pub fn on_connected<F, A>(self, f: F) -> WithClosures<R, F, M, D, E, T, L>
-    where
-        F: Fn(&Session) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_connected(f))
-    }
-
-    /// Called for each message; see [`Handler::on_message`].
-    pub fn on_message<F, A>(self, f: F) -> WithClosures<R, C, F, D, E, T, L>
-    where
-        F: Fn(&Session, Message<'_>) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_message(f))
-    }
-
-    /// Called when the session is over; see [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, A>(self, f: F) -> WithClosures<R, C, M, F, E, T, L>
-    where
-        F: Fn(&Session, &DisconnectReason) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_disconnected(f))
-    }
-
-    /// Called when something fails; see [`Handler::on_error`].
-    pub fn on_error<F, A>(self, f: F) -> WithClosures<R, C, M, D, F, T, L>
-    where
-        F: Fn(Option<&Session>, &Error) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_error(f))
-    }
-
-    /// Called when another connect is to come, or none; see [`Handler::on_reconnecting`].
-    pub fn on_reconnecting<F, A>(self, f: F) -> WithClosures<R, C, M, D, E, F, L>
-    where
-        F: Fn(&Retry) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_reconnecting(f))
-    }
-
-    /// Called when messages for a slow server begin to be dropped; see [`Handler::on_lag`].
-    pub fn on_lag<F, A>(self, f: F) -> WithClosures<R, C, M, D, E, T, F>
-    where
-        F: Fn(&Session, &Lag) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_lag(f))
-    }
+subscriptions! {
+    impl (R: Runtime, H: Subscribe) (Client<R, H>) of H, [(Client<R,) (>)];
+    connected message disconnected error reconnecting lag
 }
 
 impl<R: Runtime, H: Handler> Client<R, H> {

@@ -52,7 +52,7 @@ mod wire;
 
 pub use audience::{Audience, Delivering, Delivery};
 pub use bind::BindAddress;
-pub use callbacks::{Callbacks, Unset};
+pub use callbacks::{Callbacks, HandlerResult, Unset};
 pub use client::Client;
 pub use connect_error::ConnectError;
 pub use groups::GroupChange;

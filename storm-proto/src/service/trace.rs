@@ -92,6 +92,15 @@ pub(crate) fn failed(session: &Session, error: &Error) {
     tell!(ERROR, peer = %session.peer(), %error, "failed");
 }
 
+/// A closure returned an error.
+pub(crate) fn handler_failed(session: Option<&Session>, error: &Error) {
+    let Some(session) = session else {
+        tell!(ERROR, %error, "failed");
+        return;
+    };
+    failed(session, error);
+}
+
 pub(crate) fn opened(session: &Session) {
     #[cfg(feature = "tracing")]
     {

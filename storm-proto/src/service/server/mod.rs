@@ -4,10 +4,8 @@ mod accepting;
 mod running;
 
 use core::fmt;
-use core::future::Future;
 use core::time::Duration;
 use std::io;
-use std::sync::Arc;
 use std::vec::Vec;
 
 use self::accepting::Accepting;
@@ -15,23 +13,17 @@ use self::accepting::Accepting;
 pub(crate) use self::running::LAST_TURN;
 pub use self::running::{Running, Stopped};
 use super::bind::{self, BindAddress};
-use super::callbacks::{Callbacks, Unset};
-use super::groups::GroupChange;
-use super::handler::Handler;
+use super::callbacks::subscribing::{names::*, subscriptions};
 use super::hub::Hub;
 use super::middleware::{Chain, Middleware};
 use super::options::{ListenOptions, SocketOptions};
 use super::registry::Registry;
 use super::runtime::{Listener, Runtime};
-use super::session::Session;
 use super::trace;
 use crate::connection::flow::WaterMarks;
 use crate::connection::options::{Options, Timeouts};
-use crate::connection::reason::DisconnectReason;
-use crate::connection::slow::{Lag, SlowConsumer};
-use crate::error::Error;
+use crate::connection::slow::SlowConsumer;
 use crate::framing::{Framer, Raw};
-use crate::message::Message;
 use crate::server::admission::Admission;
 use crate::server::drain::Drain;
 use crate::server::origins::Origins;
@@ -39,7 +31,6 @@ use crate::server::rate::Rate;
 #[cfg(feature = "tls")]
 use crate::tls::TlsServer;
 use crate::websocket::WebSocket;
-use crate::websocket::handshake::{Decision, Request};
 
 /// A server that is about to start: raw TCP unless [`Server::framed`] or
 /// [`Server::websocket`] says otherwise.
@@ -55,6 +46,8 @@ pub struct Server<R, H = Callbacks> {
     tls: Option<TlsServer>,
     registry: Arc<Registry>,
     chain: Chain,
+    /// Options that were asked for, and that may be of no use here.
+    used: Vec<&'static str>,
     handler: H,
 }
 
@@ -83,6 +76,7 @@ impl<R: Runtime + Default> Server<R> {
             tls: None,
             registry: Arc::new(Registry::new()),
             chain: Chain::default(),
+            used: Vec::new(),
             handler: Callbacks::new(),
         }
     }
@@ -244,9 +238,10 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
-    /// Serves with `handler`, in place of any closures.
-    pub fn handler<N: Handler>(self, handler: N) -> Server<R, N> {
-        self.map_handler(|_| handler)
+    /// Notes that an option is used, which may be of no use.
+    fn uses(mut self, option: &'static str) -> Self {
+        self.used.push(option);
+        self
     }
 
     fn map_handler<N>(self, map: impl FnOnce(H) -> N) -> Server<R, N> {
@@ -261,71 +256,15 @@ impl<R: Runtime, H> Server<R, H> {
             tls: self.tls,
             registry: self.registry,
             chain: self.chain,
+            used: self.used,
             handler: map(self.handler),
         }
     }
 }
 
-/// A server whose handler is made of closures.
-type WithClosures<R, G, C, M, D, E, P, L> = Server<R, Callbacks<G, C, M, D, E, Unset, P, L>>;
-
-impl<R: Runtime, G, C, M, D, E, P, L> WithClosures<R, G, C, M, D, E, P, L> {
-    /// Decides on each request; see [`Handler::on_connecting`].
-    pub fn on_connecting<F, A>(self, f: F) -> WithClosures<R, F, C, M, D, E, P, L>
-    where
-        F: Fn(&Request) -> A + Send + Sync + 'static,
-        A: Into<Decision>,
-    {
-        self.map_handler(|callbacks| callbacks.on_connecting(f))
-    }
-
-    /// Called for each new session; see [`Handler::on_connected`].
-    pub fn on_connected<F, A>(self, f: F) -> WithClosures<R, G, F, M, D, E, P, L>
-    where
-        F: Fn(&Session) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_connected(f))
-    }
-
-    /// Called for each message; see [`Handler::on_message`].
-    pub fn on_message<F, A>(self, f: F) -> WithClosures<R, G, C, F, D, E, P, L>
-    where
-        F: Fn(&Session, Message<'_>) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_message(f))
-    }
-
-    /// Called when a session is over; see [`Handler::on_disconnected`].
-    pub fn on_disconnected<F, A>(self, f: F) -> WithClosures<R, G, C, M, F, E, P, L>
-    where
-        F: Fn(&Session, &DisconnectReason) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_disconnected(f))
-    }
-
-    /// Called when something fails; see [`Handler::on_error`].
-    pub fn on_error<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, F, P, L>
-    where
-        F: Fn(Option<&Session>, &Error) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_error(f))
-    }
-
-    /// Called when a session joins a group or leaves one; see [`Handler::on_group`].
-    pub fn on_group<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, E, F, L>
-    where
-        F: Fn(&GroupChange) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_group(f))
-    }
-
-    /// Called when messages for a slow peer begin to be dropped; see [`Handler::on_lag`].
-    pub fn on_lag<F, A>(self, f: F) -> WithClosures<R, G, C, M, D, E, P, F>
-    where
-        F: Fn(&Session, &Lag) -> A + Send + Sync + 'static,
-    {
-        self.map_handler(|callbacks| callbacks.on_lag(f))
-    }
+subscriptions! {
+    impl (R: Runtime, H: Subscribe) (Server<R, H>) of H, [(Server<R,) (>)];
+    connecting connected message disconnected error group lag
 }
 
 impl<R: Runtime, H: Handler> Server<R, H> {

@@ -13,7 +13,7 @@ use crate::connection::sender::Sender;
 use crate::message::Message;
 use crate::service::pool::Scratch;
 use crate::websocket::Role;
-use crate::websocket::handshake::{Accept, Decision, HandshakeError, Offer, Request};
+use crate::websocket::handshake::{Accept, Decision, HandshakeError, IntoDecision, Offer, Request};
 use crate::{Application, Connection, Random};
 
 impl<T: Carrier> MessageStream<T> {
@@ -31,32 +31,25 @@ impl<T: Carrier> MessageStream<T> {
         stream: T::Stream,
         options: impl Into<Arc<Options>>,
     ) -> Result<MessageStream<T>, OpenError> {
-        let options = options.into();
-        let names = options.clone();
-        Self::accept_with(stream, options, move |request| {
-            match request.choose_subprotocol(&names.websocket.subprotocols) {
-                Some(name) => Accept::new().subprotocol(name).into(),
-                None => Accept::new().into(),
-            }
-        })
-        .await
+        Self::accept_with(stream, options, |_| Accept::new()).await
     }
 
     /// As [`MessageStream::accept`], with a decision on the request: an
     /// [`Accept`](crate::websocket::handshake::Accept), or a
     /// [`Response`](crate::websocket::handshake::Response), which is written before this fails
-    /// with [`OpenError::Refused`].
+    /// with [`OpenError::Refused`]; or a `Result` of these.
     ///
     /// # Errors
     /// As [`MessageStream::accept`].
     ///
     /// # Cancel safety
     /// The future owns the stream: dropping it closes that.
-    pub async fn accept_with(
+    pub async fn accept_with<D: IntoDecision>(
         stream: T::Stream,
         options: impl Into<Arc<Options>>,
-        decide: impl FnOnce(&Request) -> Decision,
+        decide: impl FnOnce(&Request) -> D,
     ) -> Result<MessageStream<T>, OpenError> {
+        let decide = |request: &Request| decide(request).into_decision();
         let connection = Connection::server(options, T::now());
         MessageStream::new(stream, connection).opened(Door { decide: Some(decide) }).await
     }

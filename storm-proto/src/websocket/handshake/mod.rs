@@ -27,5 +27,5 @@ pub(crate) mod token;
 pub use client::{Accepted, ClientHandshake, HandshakeError, Offer, Refusal};
 pub use head::{HeadLimit, HeadLimits, Headers};
 pub use request::{AcceptError, Request};
-pub use response::{Accept, Decision, HeaderError, Response};
+pub use response::{Accept, Decision, HeaderError, IntoDecision, Response};
 pub use server::ServerHandshake;

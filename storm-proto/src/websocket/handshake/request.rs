@@ -15,7 +15,7 @@ use crate::websocket::WebSocket;
 use crate::websocket::deflate::{self, Agreed, Deflate};
 
 /// A request that may be accepted as a WebSocket or answered over HTTP.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     method: Range<u32>,
     /// Path and query; scheme and authority of an absolute target are cut off, and what is left
@@ -437,6 +437,10 @@ impl Request {
             Decision::Accept(accept) => accept,
         };
         accept.deflate = accept.deflate.or(websocket.deflate);
+        if accept.subprotocol.is_none() {
+            let chosen = self.choose_subprotocol(&websocket.subprotocols);
+            accept.subprotocol = chosen.map(String::from);
+        }
         match self.accept_in_terms(&accept) {
             Ok((head, deflate)) => {
                 let (body, accepted) = (Bytes::new(), Some(accept));

@@ -50,6 +50,11 @@ impl HeaderList {
         self.error.get_or_insert(HeaderError { name, problem });
     }
 
+    fn extend(&mut self, more: HeaderList) {
+        self.lines.extend(more.lines);
+        self.error = self.error.take().or(more.error);
+    }
+
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.lines.iter().any(|(found, _)| found.eq_ignore_ascii_case(name))
     }
@@ -214,6 +219,20 @@ impl Accept {
         self
     }
 
+    /// Both of them: where they say something about the same, the later one counts.
+    pub(crate) fn and(mut self, later: Accept) -> Accept {
+        self.subprotocol = later.subprotocol.or(self.subprotocol);
+        self.attached.extend(later.attached);
+        self.deflate = later.deflate.or(self.deflate);
+        self.overrides = match (self.overrides, later.overrides) {
+            (Some(first), Some(later)) => Some(Box::new(first.and(&later))),
+            (first, later) => later.or(first),
+        };
+        self.limits = later.limits.or(self.limits);
+        self.headers.extend(later.headers);
+        self
+    }
+
     /// The 101 for a request with this accept key (RFC 6455 section 4.2.2).
     pub(crate) fn encode(
         &self,
@@ -258,6 +277,69 @@ impl Decision {
     /// Refuses, or answers a request that is no upgrade; the same as [`Response::new`].
     pub fn respond(status: u16) -> Response {
         Response::new(status)
+    }
+}
+
+/// What a closure that decides on a request may return: an [`Accept`], a [`Response`], a
+/// [`Decision`], or a `Result` of two of these, such as `Result<Accept, Response>`.
+///
+/// ```
+/// use storm_proto::service::Callbacks;
+/// use storm_proto::{Accept, Request, Response};
+///
+/// fn user(request: &Request) -> Result<u64, Response> {
+///     let name = request.header("x-user").ok_or(Response::new(401))?;
+///     name.parse().map_err(|_| Response::new(403))
+/// }
+///
+/// let callbacks = Callbacks::new().on_connecting(|request| {
+///     let user = user(request)?;
+///     Ok::<_, Response>(Accept::new().attach(user))
+/// });
+/// # drop(callbacks);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a closure that decides on a request cannot return `{Self}`",
+    label = "this closure returns `{Self}`",
+    note = "return an `Accept`, a `Response`, a `Decision`, or a `Result<Accept, Response>`",
+    note = "a future is polled by nothing here: use \
+            `.on_connecting_async(|request| async move {{ .. }})`"
+)]
+pub trait IntoDecision {
+    /// The decision.
+    fn into_decision(self) -> Decision;
+}
+
+impl IntoDecision for Decision {
+    fn into_decision(self) -> Decision {
+        self
+    }
+}
+
+impl IntoDecision for Accept {
+    fn into_decision(self) -> Decision {
+        Decision::Accept(self)
+    }
+}
+
+impl IntoDecision for Response {
+    fn into_decision(self) -> Decision {
+        Decision::Respond(self)
+    }
+}
+
+impl<A: IntoDecision, B: IntoDecision> IntoDecision for Result<A, B> {
+    fn into_decision(self) -> Decision {
+        match self {
+            Ok(decision) => decision.into_decision(),
+            Err(decision) => decision.into_decision(),
+        }
+    }
+}
+
+impl<A: IntoDecision, B: IntoDecision> From<Result<A, B>> for Decision {
+    fn from(decision: Result<A, B>) -> Decision {
+        decision.into_decision()
     }
 }
 
