@@ -11,6 +11,7 @@ mod scenarios {
     pub(crate) mod harness;
     pub(crate) mod http_world;
     pub(crate) mod lasting;
+    pub(crate) mod lifecycle;
     pub(crate) mod limits;
     pub(crate) mod load;
     pub(crate) mod ports;
@@ -131,6 +132,11 @@ macro_rules! other_scenarios {
             }
             lasting {
                 a_client_that_comes_back_to_nobody_gives_up,
+            }
+            lifecycle {
+                a_finished_closing_handshake_is_the_end,
+                a_client_waits_for_no_fin_of_its_server,
+                a_fault_ends_its_session_though_the_peer_stays,
             }
             unix {
                 a_stale_socket_file_is_replaced_and_a_live_one_is_not,

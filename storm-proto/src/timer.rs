@@ -59,23 +59,17 @@ impl TimerTable {
         self.deadlines[timer as usize] = at;
     }
 
-    /// Sets a deadline, unless an earlier one is set.
-    pub(crate) fn bring_forward(&mut self, timer: Timer, at: Instant) {
-        let deadline = &mut self.deadlines[timer as usize];
-        *deadline = at.min(*deadline);
-    }
-
     pub(crate) fn stop(&mut self, timer: Timer) {
         self.set(timer, Instant::NEVER);
     }
 
-    pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.deadlines[timer as usize] != Instant::NEVER
+    /// [`Instant::NEVER`] if it is not armed.
+    pub(crate) fn get(&self, timer: Timer) -> Instant {
+        self.deadlines[timer as usize]
     }
 
-    /// When a timer is due; [`Instant::NEVER`] if it is not armed.
-    pub(crate) fn at(&self, timer: Timer) -> Instant {
-        self.deadlines[timer as usize]
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.get(timer) != Instant::NEVER
     }
 
     /// The earliest deadline and its reason.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use sim::tools::{Journal, masked, poll, seconds, start};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Handler, Running, Session, Stopped};
+use storm_proto::service::{Handler, Running, Session, State, Stopped};
 use storm_proto::websocket::handshake::{Accept, Decision, Request, Response};
 use storm_proto::{CloseCode, DisconnectReason, Drain, Heartbeat, Message, WebSocket};
 
@@ -221,9 +221,8 @@ fn a_shutdown_that_is_given_up_leaves_the_rest_to_a_stop() {
     let mut stop = Box::pin(running.stop(seconds(1)));
     assert!(poll(&mut stop).is_none());
     answer(&second, b"\x03\xe9");
-    Sim::pass(seconds(1));
     let stopped = Sim::block_on(stop);
-    assert_eq!((stopped.clean, stopped.aborted), (1, 1), "the refused one had not left");
+    assert_eq!((stopped.connections, stopped.clean, stopped.took), (1, 1, Duration::ZERO));
 }
 
 #[test]
@@ -283,4 +282,151 @@ fn a_thousand_sessions_are_spread_evenly() {
         }
     }
     assert_eq!(told, [10, 109, 208, 307, 406, 505, 604, 703, 802, 901, 1_000]);
+}
+
+// Reports.
+
+fn sum(stopped: &Stopped) -> u64 {
+    let ended = stopped.clean + stopped.timed_out + stopped.failed;
+    ended + stopped.unopened + stopped.aborted
+}
+
+#[test]
+fn a_report_has_every_connection_once_however_it_ended() {
+    let scribe = Scribe::default();
+    let websocket = WebSocket::new().heartbeat(Heartbeat::off());
+    let server = Server::bind("127.0.0.1:80").websocket(websocket).close_timeout(seconds(5));
+    let running = start(server.handler(scribe.clone()));
+    let (polite, mute, vanishes, deaf) = (open(), open(), open(), open());
+    let (deciding, silent) = (ask("/slow", UPGRADE), Sim::dial());
+    deaf.narrow(0);
+    running.session(4).unwrap().send(&[7; 900]).unwrap();
+    let mut shutdown = Box::pin(running.shutdown(DRAIN.over(Duration::ZERO)));
+    assert!(poll(&mut shutdown).is_none());
+    answer(&polite, b"\x03\xe9");
+    vanishes.reset();
+    assert!(ask("/", UPGRADE).take().starts_with(b"HTTP/1.1 503 "));
+    assert!(pass(&mut shutdown, seconds(5)).is_none(), "deaf has 30 s to read");
+    assert!(!mute.is_reset() && !silent.is_reset() && !deciding.is_reset());
+    let stopped = pass(&mut shutdown, seconds(25)).or_else(|| pass(&mut shutdown, seconds(1)));
+    let stopped = stopped.expect("it is over");
+    assert_eq!((stopped.clean, stopped.timed_out, stopped.failed), (1, 2, 1), "{stopped:?}");
+    assert_eq!((stopped.connections, stopped.aborted, stopped.stuck), (sum(&stopped), 0, 0));
+    assert_eq!(stopped.connections, 7);
+}
+
+#[test]
+fn a_report_of_many_deaf_sessions_names_the_close_timeout() {
+    let server = Server::bind("127.0.0.1:80").websocket(WebSocket::new());
+    let running = start(server.close_timeout(seconds(5)));
+    let peers: Vec<_> = (0..1_000).map(|_| open()).collect();
+    let mut shutdown = Box::pin(running.shutdown(DRAIN.over(Duration::ZERO)));
+    assert!(poll(&mut shutdown).is_none());
+    peers[..400].iter().for_each(|peer| answer(peer, b"\x03\xe9"));
+    assert!(pass(&mut shutdown, seconds(5)).is_none(), "the listener has its turn");
+    let stopped = poll(&mut shutdown).expect("all deadlines have passed");
+    assert_eq!((stopped.connections, stopped.clean, stopped.timed_out), (1_000, 400, 600));
+    assert_eq!((stopped.failed, stopped.unopened, stopped.aborted), (0, 0, 0));
+}
+
+#[test]
+fn a_stuck_handler_is_one_of_those_that_were_aborted() {
+    let (_, running) = scribe();
+    let (stuck, mute, _silent) = (open(), open(), Sim::dial());
+    Sim::run();
+    running.session(1).unwrap().insert(Hanging);
+    let mut stop = Box::pin(running.stop(seconds(1)));
+    assert!(poll(&mut stop).is_none());
+    assert!(pass(&mut stop, seconds(1)).is_none());
+    let stopped = pass(&mut stop, seconds(1)).expect("it is not waited for any longer");
+    assert!(stuck.is_reset() && mute.is_reset());
+    assert_eq!((stopped.aborted, stopped.unopened, stopped.stuck), (2, 1, 1));
+    assert_eq!(stopped.connections, sum(&stopped));
+}
+
+// Lingering.
+
+#[test]
+fn a_finished_closing_handshake_is_the_end_whatever_the_peer_does_with_tcp() {
+    let (scribe, running) = scribe();
+    let (peer, other) = (open(), open());
+    let session = running.session(1).unwrap();
+    session.join("room").unwrap();
+    session.close();
+    assert_eq!(peer.take(), b"\x88\x02\x03\xe8");
+    assert_eq!((running.count(), session.state()), (2, State::Closing));
+    peer.send(&masked(0x88, b"\x03\xe8"));
+    Sim::run();
+    assert_eq!(scribe.journal.take(), ["1 Closed true"], "without a FIN of the peer");
+    assert_eq!((running.count(), running.connections()), (1, 1));
+    assert_eq!((running.hub().member_count("room"), session.state()), (0, State::Closed));
+    assert!(peer.is_ended() && !peer.is_reset(), "and it gets ours");
+
+    // The peer's own close ends as soon.
+    other.send(&masked(0x88, b"\x03\xe8"));
+    assert_eq!(other.take(), b"\x88\x02\x03\xe8");
+    assert_eq!(scribe.journal.take(), ["2 Closed true"]);
+    assert_eq!(running.metrics().lingering, 2);
+    let mut stop = Box::pin(running.stop(seconds(8)));
+    assert!(poll(&mut stop).is_none(), "the listener has its turn");
+    let stopped = poll(&mut stop).expect("nobody waits for them");
+    assert_eq!((stopped.connections, stopped.took), (0, Duration::ZERO));
+
+    // They discard what still comes, for a while.
+    peer.send(&[0; 1 << 20]);
+    assert_eq!((peer.unread(), running.metrics().lingering), (0, 2));
+    other.end();
+    assert_eq!(running.metrics().lingering, 1);
+    Sim::pass(seconds(5));
+    assert_eq!(running.metrics().lingering, 0);
+    peer.send(b"x");
+    assert_eq!(peer.unread(), 1, "nobody reads any more");
+}
+
+#[test]
+fn a_lingering_connection_keeps_its_place_and_no_more_than_1024_do() {
+    let websocket = WebSocket::new().heartbeat(Heartbeat::off());
+    let server = Server::bind("127.0.0.1:80").websocket(websocket);
+    let running = start(server.max_connections(1_030));
+    let close = |peer: &Peer| peer.send(&masked(0x88, b"\x03\xe8"));
+    let peers: Vec<_> = (0..1_030).map(|_| open()).collect();
+    peers[..1_000].iter().for_each(close);
+    Sim::run();
+    assert_eq!((running.connections(), running.metrics().lingering), (30, 1_000));
+    assert!(ask("/", UPGRADE).take().is_empty(), "the server is full");
+    peers[1_000..].iter().for_each(close);
+    Sim::run();
+    assert_eq!((running.connections(), running.metrics().lingering), (0, 1_024));
+    assert_eq!(running.metrics().sessions.clean, 1_030);
+    peers[0].end();
+    drop(open());
+    Sim::pass(seconds(5));
+    assert_eq!(running.metrics().lingering, 0);
+}
+
+#[test]
+fn a_fault_or_a_refusal_ends_as_soon_as_it_is_written() {
+    let (scribe, running) = scribe();
+    let (rude, refused) = (open(), ask("/health", UPGRADE));
+    rude.send(b"\xff\xff");
+    assert!(rude.take().starts_with(b"\x88"), "it is told why");
+    assert_eq!(scribe.journal.take(), ["1 ProtocolError false"]);
+    assert!(refused.take().starts_with(b"HTTP/1.1 200 "));
+    assert_eq!((running.connections(), running.metrics().unopened.answered), (0, 1));
+    assert_eq!(running.metrics().lingering, 2);
+    for peer in [rude, refused] {
+        peer.send(&[0; 100_000]);
+        assert!(peer.is_ended() && !peer.is_reset() && peer.unread() == 0);
+    }
+}
+
+#[test]
+fn a_peer_that_breaks_a_rule_while_closing_is_not_waited_for() {
+    let (scribe, running) = scribe();
+    let peer = open();
+    running.session(1).unwrap().close();
+    assert_eq!(peer.take(), b"\x88\x02\x03\xe8");
+    peer.send(b"\xff\xff");
+    assert_eq!((scribe.journal.take(), running.connections()), (vec!["1 Closed false".into()], 0));
+    assert!(peer.is_ended() && !peer.is_reset());
 }

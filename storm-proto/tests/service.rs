@@ -537,7 +537,7 @@ fn a_stop_cuts_off_what_is_left_after_the_grace() {
     Sim::pass(seconds(2));
     assert!(poll(&mut stop).is_none(), "the drivers have their turn");
     let stopped = poll(&mut stop).expect("all is over");
-    assert_eq!((stopped.aborted, stopped.stuck), (3, 0));
+    assert_eq!((stopped.aborted, stopped.unopened, stopped.stuck), (2, 1, 0));
     assert!(deaf.is_reset() && busy.is_reset());
     let journal = scribe.journal.take();
     assert_eq!(journal.iter().filter(|line| line.starts_with("disconnected")).count(), 2);

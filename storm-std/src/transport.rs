@@ -77,12 +77,12 @@ impl Stream {
         }
     }
 
-    /// Lets a read wait as long as it takes: [`Transport::hang_up`] ends it.
-    fn read_without_end(&self) -> io::Result<()> {
+    /// Sets how long a read blocks; without a time [`Transport::hang_up`] ends it.
+    fn read_within(&self, time: Option<Duration>) -> io::Result<()> {
         match self {
-            Stream::Tcp(stream) => stream.set_read_timeout(None),
+            Stream::Tcp(stream) => stream.set_read_timeout(time),
             #[cfg(unix)]
-            Stream::Unix(stream) => stream.set_read_timeout(None),
+            Stream::Unix(stream) => stream.set_read_timeout(time),
         }
     }
 }
@@ -114,14 +114,6 @@ impl TransportApi for Transport {
         self.timer.poll(cx)
     }
 
-    fn has_input(&self) -> bool {
-        match &*self.stream {
-            Stream::Tcp(stream) => storm_socket::has_input(stream),
-            #[cfg(unix)]
-            Stream::Unix(stream) => storm_socket::has_input(stream),
-        }
-    }
-
     fn reset(&mut self) {
         match &*self.stream {
             Stream::Tcp(stream) => storm_socket::reset_on_close(stream),
@@ -137,7 +129,7 @@ impl TransportApi for Transport {
     {
         // Elsewhere the end of the stream from one thread does not reach a read on another.
         if cfg!(unix) {
-            self.stream.read_without_end()?;
+            self.stream.read_within(None)?;
         }
         let other = Transport { stream: self.stream.clone(), timer: Timer::default() };
         spawn(WRITER_STACK, || block_on(write(other)))
@@ -145,5 +137,10 @@ impl TransportApi for Transport {
 
     fn hang_up(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Read);
+    }
+
+    fn shorten_reads(&mut self) {
+        // Where it fails, the peer's FIN or a reset ends the read.
+        let _ = self.stream.read_within(Some(TICK));
     }
 }

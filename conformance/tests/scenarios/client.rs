@@ -14,7 +14,7 @@ use super::harness::{Harness, PATIENCE, Seen, teller, until};
 use super::ports;
 use super::raw::{Raw, frame};
 
-fn listen<H: Harness>() -> (TcpListener, String) {
+pub(crate) fn listen<H: Harness>() -> (TcpListener, String) {
     let (listener, address) = bind::<H>();
     (listener, format!("{}://{address}/path", if H::TLS { "wss" } else { "ws" }))
 }

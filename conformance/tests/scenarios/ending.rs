@@ -42,7 +42,7 @@ pub(crate) fn a_shutdown_sends_newcomers_away_until_the_last_session_is_gone<H: 
     let drain = drain.code(CloseCode::SERVICE_RESTART).retry_after(Duration::from_secs(7));
     let stopped = H::wait(server.running().shutdown(drain));
     peers.join().unwrap();
-    assert_eq!((stopped.connections, stopped.clean), (3, 3));
+    assert_eq!((stopped.connections, stopped.clean, stopped.unopened), (4, 3, 1));
     assert_eq!((stopped.aborted, stopped.stuck, stopped.undelivered), (0, 0, 0));
     for _ in 0..3 {
         let reason = told.disconnected();

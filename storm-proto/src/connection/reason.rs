@@ -110,6 +110,30 @@ pub struct DisconnectReason {
     pub undelivered: usize,
     /// Framed TCP: the start of a message in which the peer's stream ended.
     pub unfinished: Bytes,
+    /// What ended the connection before it had ended by itself.
+    pub(crate) cut: Option<Cut>,
+}
+
+/// What ends a connection that does not end by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Cut {
+    /// A deadline: that of the handshake, of a dead or stalled peer, or of the close.
+    Deadline,
+    /// An abort, or the end of the task that drives it.
+    Abort,
+}
+
+/// How a connection ended: each ends in one of these ways.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Ending {
+    /// See [`DisconnectReason::clean`].
+    Clean,
+    /// A deadline passed.
+    TimedOut,
+    /// It was aborted.
+    Aborted,
+    /// The peer vanished, something failed, or a rule was broken.
+    Failed,
 }
 
 impl DisconnectReason {
@@ -123,11 +147,36 @@ impl DisconnectReason {
             clean: false,
             undelivered: 0,
             unfinished: Bytes::new(),
+            cut: None,
         }
     }
 
     pub(crate) fn fault(side: Side, cause: Cause, error: Error) -> DisconnectReason {
         DisconnectReason { error: Some(error), ..DisconnectReason::new(side, cause) }
+    }
+
+    /// Returns true if a deadline ended the connection: the peer gave no sign of life, read
+    /// nothing, or did not finish the handshake, or the closing handshake, in time. False if the
+    /// connection ended cleanly all the same.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        self.ending() == Ending::TimedOut
+    }
+
+    /// Returns true if the connection was aborted, by this application or at the end of a stop,
+    /// possibly while it was closing. False if it had ended cleanly before that.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        self.ending() == Ending::Aborted
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        match self.cut {
+            _ if self.clean => Ending::Clean,
+            Some(Cut::Deadline) => Ending::TimedOut,
+            Some(Cut::Abort) => Ending::Aborted,
+            None => Ending::Failed,
+        }
     }
 
     /// The code that RFC 6455 section 7.1.5 defines: that of the peer's Close frame, 1005

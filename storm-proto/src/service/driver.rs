@@ -25,8 +25,11 @@ use super::runtime::Transport;
 use super::session::Session;
 use super::stage::Stage;
 use super::trace;
+use super::wire::linger::Linger;
 use super::wire::{Cut, Wire, catch_in};
+use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
+use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 use crate::message::Message;
 
@@ -65,6 +68,25 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// The last event was handled. The connection may linger, in the place that it had, but
+    /// nobody waits for it.
+    async fn linger<T: Transport>(mut self, wire: Option<(Wire<T>, Linger)>) {
+        let mut permit = self.permit.take();
+        if let Some(permit) = &permit {
+            permit.registry().remove(&self.session);
+        }
+        // Without a place in a server only time bounds it.
+        let may = permit.as_mut().is_none_or(|permit| wire.is_some() && permit.linger());
+        let permit = permit.filter(|_| may);
+        drop(self);
+        if let Some((wire, linger)) = wire.filter(|_| may) {
+            wire.linger(linger).await;
+        }
+        drop(permit);
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let shared = self.session.shared();
@@ -95,7 +117,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             let opening =
                 opening::open_server(&mut wire, &mut receiver, &guard, &*handler, expects_request);
             if !Box::pin(opening).await {
-                return Box::pin(finish_unopened(wire, &guard, &handler)).await;
+                return Box::pin(finish_unopened(wire, guard, handler)).await;
             }
         }
 
@@ -106,7 +128,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             let mut call = pin!(handler.on_connected(session));
             match poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
                 Ok(()) => {}
-                Err(cut) => over = is_over(session, cut),
+                Err(cut) => over = is_over(session, &wire, cut),
             }
         }
         while !over {
@@ -186,7 +208,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                 };
                 match handled {
                     Ok(()) => break,
-                    Err(cut) => over = is_over(session, cut),
+                    Err(cut) => over = is_over(session, &wire, cut),
                 }
                 if over {
                     break;
@@ -194,7 +216,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             }
             input.give();
         }
-        Box::pin(finish(wire, &guard, &handler)).await;
+        Box::pin(finish(wire, guard, handler)).await;
     })
 }
 
@@ -206,23 +228,27 @@ fn inflated_beyond(size: usize, message: Message<'_>) -> Option<usize> {
 }
 
 /// What a call that was cut short means; a panic closes the session in order.
-fn is_over(session: &Session, cut: Cut) -> bool {
+fn is_over<T: Transport>(session: &Session, wire: &Wire<T>, cut: Cut) -> bool {
     match cut {
         Cut::Over => true,
-        Cut::Late => false,
         Cut::Panicked => {
-            session.shared().panicked();
+            session.shared().fail(
+                Cause::HandlerFailed,
+                Error::Local(LocalError::HandlerPanicked),
+                wire.now(),
+            );
             false
         }
     }
 }
 
-/// The last word: the transport is gone first, then the table entry, then the events.
-async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
+/// The last word: the transport is shut down first, then the table entry goes, then the events
+/// come. What remains is to linger.
+async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: Guard, handler: Arc<H>) {
     let session = &guard.session;
     let reason = session.shared().end(wire.outbox());
     trace::closed(session, &reason);
-    drop(wire);
+    let wire = lingering(wire, session);
     if let Some(permit) = &guard.permit {
         permit.registry().remove(session);
     }
@@ -236,17 +262,27 @@ async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler:
     if refused_by.is_none() {
         contained(handler.on_disconnected(session, &reason)).await;
     }
+    drop(handler);
+    guard.linger(wire).await;
 }
 
 /// The end of a connection that never became a session: at most an error to tell.
-async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: &Guard, handler: &Arc<H>) {
+async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: Guard, handler: Arc<H>) {
     let reason = guard.session.shared().end(wire.outbox());
     trace::closed(&guard.session, &reason);
-    drop(wire);
+    let wire = lingering(wire, &guard.session);
     if let Some(error) = &reason.error {
         guard.session.shared().chain().failed(None, error);
         contained(handler.on_error(None, error)).await;
     }
+    drop(handler);
+    guard.linger(wire).await;
+}
+
+/// Closes the socket, unless it is to linger.
+fn lingering<T: Transport>(wire: Wire<T>, session: &Session) -> Option<(Wire<T>, Linger)> {
+    let linger = session.shared().linger()?;
+    (!wire.is_at_end()).then_some((wire, linger))
 }
 
 /// Runs a call of the application whose panic has nothing left to close.

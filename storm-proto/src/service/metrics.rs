@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::session::{Metrics, Session};
 use crate::Histogram;
-use crate::connection::reason::{Cause, DisconnectReason, Side};
+use crate::connection::reason::{Cause, DisconnectReason, Ending, Side};
 use crate::server::admission::Refusal;
 
 /// What a server has counted since it started: see [`Hub::metrics`](super::Hub::metrics).
@@ -17,6 +17,9 @@ use crate::server::admission::Refusal;
 pub struct ServerMetrics {
     /// Connections now, from accept to the last event.
     pub connections: usize,
+    /// Connections after that whose peers have not closed TCP yet. Each keeps its place in
+    /// `max_connections`, for at most 5 s or the close timeout.
+    pub lingering: usize,
     /// Connections that were let in at accept.
     pub admitted: u64,
     /// Connections that were not.
@@ -51,6 +54,8 @@ pub struct Unopened {
     pub timed_out: u64,
     /// They broke off: the peer went away, TLS failed, the server stopped.
     pub failed: u64,
+    /// A stop cut them off at the end of its time.
+    pub aborted: u64,
 }
 
 /// What a client that comes back has counted since it was made: see
@@ -76,8 +81,15 @@ pub struct Totals {
     pub open: usize,
     /// Sessions that were opened.
     pub opened: u64,
-    /// Sessions that ended in order; see [`DisconnectReason::clean`].
+    /// Sessions that ended in order; see [`DisconnectReason::clean`]. With the three below these
+    /// are all that have ended.
     pub clean: u64,
+    /// Sessions that a deadline ended; see [`DisconnectReason::is_timed_out`].
+    pub timed_out: u64,
+    /// Sessions that were cut off; see [`DisconnectReason::is_aborted`].
+    pub aborted: u64,
+    /// Sessions that ended in any other way: lost, or after a fault.
+    pub failed: u64,
     /// Sessions that ended with an error; see [`DisconnectReason::error`].
     pub errors: u64,
     /// Bytes given to the transports; see [`Metrics`].
@@ -141,10 +153,17 @@ impl Refused {
 }
 
 impl Unopened {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.answered + self.timed_out + self.failed + self.aborted
+    }
+
     pub(crate) fn count(&mut self, reason: &DisconnectReason) {
-        *match (reason.side, reason.cause) {
-            (_, Cause::HandshakeTimeout) => &mut self.timed_out,
-            (Side::Local, Cause::Closed) => &mut self.answered,
+        *match (reason.ending(), reason.side, reason.cause) {
+            (Ending::Aborted, ..) => &mut self.aborted,
+            (.., Cause::HandshakeTimeout) => &mut self.timed_out,
+            (_, Side::Local, Cause::Closed) => &mut self.answered,
             _ => &mut self.failed,
         } += 1;
     }
@@ -205,7 +224,12 @@ impl Ledger {
     /// A session is over, and off the list.
     pub(crate) fn ended(&mut self, metrics: &Metrics, reason: &DisconnectReason) {
         self.totals.open -= 1;
-        self.totals.clean += u64::from(reason.clean);
+        *match reason.ending() {
+            Ending::Clean => &mut self.totals.clean,
+            Ending::TimedOut => &mut self.totals.timed_out,
+            Ending::Aborted => &mut self.totals.aborted,
+            Ending::Failed => &mut self.totals.failed,
+        } += 1;
         self.totals.errors += u64::from(reason.error.is_some());
         self.totals.undelivered += reason.undelivered as u64;
         self.totals.lifetime.record(metrics.uptime);

@@ -10,13 +10,14 @@ use std::vec::Vec;
 use super::groups::{GroupChange, Groups, Members};
 use super::handler::Handler;
 use super::membership::JoinError;
-use super::metrics::{Ledger, Refused, ServerMetrics, Totals, Unopened, with_open};
+use super::metrics::{Ledger, Refused, ServerMetrics, Unopened, with_open};
 use super::publish::{self, Whose};
 use super::runtime::Address;
 use super::session::{Session, State};
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::sync::{Mutex, MutexGuard};
 use super::wire::catch;
+use super::wire::linger::MAX_LINGERING;
 use crate::Instant;
 use crate::server::admission::{Addresses, Admission, Place, Refusal};
 use crate::server::drain::Drain;
@@ -43,6 +44,9 @@ pub(crate) struct Registry {
 struct Table {
     /// Admitted, from accept to the last event.
     connections: usize,
+    /// Whose last event was handled, and whose peer has not sent its FIN: they have their places
+    /// still.
+    lingering: usize,
     /// Where they are from, if that is limited.
     addresses: Addresses,
     /// The accept loop has its socket.
@@ -66,6 +70,19 @@ struct Table {
     until_empty: Vec<Waker>,
 }
 
+/// How connections ended; see [`Stopped`](super::Stopped).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tally {
+    pub(crate) clean: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) failed: u64,
+    pub(crate) unopened: u64,
+    pub(crate) aborted: u64,
+    /// Those that have not ended.
+    pub(crate) left: u64,
+    pub(crate) undelivered: u64,
+}
+
 /// Held by an accept loop as long as it has its socket.
 #[derive(Debug)]
 pub(crate) struct Listening(Arc<Registry>);
@@ -76,6 +93,7 @@ pub(crate) struct Permit {
     registry: Arc<Registry>,
     connection: u64,
     place: Place,
+    lingers: bool,
 }
 
 impl Registry {
@@ -121,7 +139,7 @@ impl Registry {
     ) -> Result<Permit, Refusal> {
         let mut table = self.lock();
         let admission = self.admission.get_or_init(Admission::default);
-        let full = admission.max.is_some_and(|max| table.connections >= max);
+        let full = admission.max.is_some_and(|max| table.connections + table.lingering >= max);
         let place = match peer.ip() {
             _ if self.is_stopping() => Err(Refusal::Stopping),
             _ if full => Err(Refusal::Full),
@@ -133,7 +151,7 @@ impl Registry {
         let connection = self.next_connection.fetch_add(1, Ordering::Relaxed);
         drop(table);
         publish::admitted();
-        Ok(Permit { registry: self.clone(), connection, place })
+        Ok(Permit { registry: self.clone(), connection, place, lingers: false })
     }
 
     /// Which web pages may connect.
@@ -283,13 +301,24 @@ impl Registry {
         self.lock().connections
     }
 
-    pub(crate) fn refused(&self) -> u64 {
-        self.lock().refused.total()
+    /// How all connections ended so far, and how many have not: one step, so that the
+    /// difference of two has every connection once.
+    pub(crate) fn tally(&self) -> Tally {
+        let table = self.lock();
+        let (totals, unopened) = (table.ledger.totals(), &table.unopened);
+        Tally {
+            clean: totals.clean,
+            timed_out: totals.timed_out,
+            failed: totals.failed,
+            unopened: unopened.total() - unopened.aborted,
+            aborted: totals.aborted + unopened.aborted,
+            left: (table.opening.len() + table.sessions.len()) as u64,
+            undelivered: totals.undelivered,
+        }
     }
 
-    /// What the sessions came to that are not listed any more.
-    pub(crate) fn totals(&self) -> Totals {
-        self.lock().ledger.totals().clone()
+    pub(crate) fn refused(&self) -> u64 {
+        self.lock().refused.total()
     }
 
     /// Everything that was counted. The books and the list of those that are not in them yet
@@ -299,6 +328,7 @@ impl Registry {
         let (totals, open) = (table.ledger.totals().clone(), table.sessions.clone());
         let counted = ServerMetrics {
             connections: table.connections,
+            lingering: table.lingering,
             admitted: self.next_connection.load(Ordering::Relaxed) - 1,
             refused: table.refused,
             unopened: table.unopened,
@@ -445,15 +475,39 @@ impl Permit {
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
+
+    /// The last event was handled: no stop waits for this connection any more. It keeps its
+    /// place, so that no peer gets past a limit by lingering. False if as many linger as may.
+    pub(crate) fn linger(&mut self) -> bool {
+        let mut may = false;
+        self.registry.left(|table| {
+            may = table.lingering < MAX_LINGERING;
+            if may {
+                table.connections -= 1;
+                table.lingering += 1;
+            }
+        });
+        self.lingers = may;
+        if may {
+            publish::left();
+        }
+        may
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        let lingers = self.lingers;
         self.registry.left(|table| {
-            table.connections -= 1;
+            match lingers {
+                true => table.lingering -= 1,
+                false => table.connections -= 1,
+            }
             table.addresses.leave(&self.place);
         });
-        publish::left();
+        if !lingers {
+            publish::left();
+        }
     }
 }
 

@@ -63,23 +63,6 @@ pub trait Transport: Send + Unpin + 'static {
     /// Ready once the time that was armed has come. Only called while armed.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Makes the next attempts to read and to write ask the operating system, whatever the
-    /// runtime knows of readiness. Called when a deadline has passed, before it is judged: this
-    /// side may have been suspended meanwhile, and what had arrived in time counts, also if the
-    /// runtime has not reported it yet. The default is for transports that always ask.
-    ///
-    /// `Pending` postpones the judgement until the waker is woken.
-    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = cx;
-        Poll::Ready(())
-    }
-
-    /// True if bytes wait to be read, as far as that can be told without blocking. Asked only
-    /// where calls block, on the handle that writes.
-    fn has_input(&self) -> bool {
-        false
-    }
-
     /// Makes the drop of this transport a reset instead of an orderly end.
     fn reset(&mut self);
 
@@ -99,6 +82,11 @@ pub trait Transport: Send + Unpin + 'static {
 
     /// Ends a read that blocks on the other handle.
     fn hang_up(&mut self) {}
+
+    /// Makes later reads on this handle return `Pending` after a short time, with the waker
+    /// woken: the other handle may be gone, and with it the timer. Called only where calls
+    /// block, and only after [`Transport::split`], which may have let reads block for longer.
+    fn shorten_reads(&mut self) {}
 }
 
 /// A listening socket.

@@ -79,14 +79,6 @@ impl<T: Transport> Transport for Stage<T> {
         each!(self, inner => inner.poll_timer(cx))
     }
 
-    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        each!(self, inner => inner.poll_refresh(cx))
-    }
-
-    fn has_input(&self) -> bool {
-        each!(self, inner => inner.has_input())
-    }
-
     fn reset(&mut self) {
         each!(self, inner => inner.reset());
     }
@@ -104,5 +96,9 @@ impl<T: Transport> Transport for Stage<T> {
 
     fn hang_up(&mut self) {
         each!(self, inner => inner.hang_up());
+    }
+
+    fn shorten_reads(&mut self) {
+        each!(self, inner => inner.shorten_reads());
     }
 }

@@ -4,7 +4,6 @@ use core::fmt;
 
 use super::SocksReply;
 use crate::client::reconnect::{Verdict, is_passing};
-use crate::websocket::handshake::HeadLimit;
 
 /// Why there is no way through a proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,11 +34,8 @@ pub enum ProxyError {
     Login,
     /// The proxy speaks SOCKS5 and did not connect.
     Socks(SocksReply),
-    /// The answer is no valid one of the protocol.
+    /// The answer is no valid one of the protocol, or one over the limits.
     InvalidResponse,
-    /// The head of the answer to CONNECT is over one of the default
-    /// [`HeadLimits`](crate::websocket::handshake::HeadLimits).
-    TooLarge(HeadLimit),
     /// The stream ended before the tunnel was open.
     EndOfStream,
 }
@@ -86,9 +82,6 @@ impl fmt::Display for ProxyError {
             ProxyError::Login => "the proxy did not accept user and password",
             ProxyError::Socks(reply) => return write!(f, "the proxy did not connect: {reply}"),
             ProxyError::InvalidResponse => "the proxy did not answer as one",
-            ProxyError::TooLarge(limit) => {
-                return write!(f, "the proxy's answer is over a limit: {limit}");
-            }
             ProxyError::EndOfStream => "the proxy closed before the tunnel was open",
         })
     }

@@ -36,17 +36,31 @@ pub struct Running<R> {
     pub(super) registry: Arc<Registry>,
 }
 
-/// What a stop or a shutdown left.
+/// How a stop or a shutdown ended the connections of its server.
+///
+/// Every connection counts once: `connections` is the sum of `clean`, `timed_out`, `failed`,
+/// `unopened` and `aborted`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Connections that were open when it began.
-    pub connections: usize,
-    /// Sessions that ended in order meanwhile: everything was written, the peer has answered.
+    /// Connections that had not ended when it began, and those that were accepted since.
+    pub connections: u64,
+    /// Sessions that ended cleanly: everything was written, and the closing handshake was
+    /// finished.
     pub clean: u64,
-    /// Connections that had to be cut off when the time was over.
-    pub aborted: usize,
-    /// Handlers that still run: they wait for something other than their session.
+    /// Sessions that a deadline ended, above all the close timeout: the peer did not finish the
+    /// closing handshake in time.
+    pub timed_out: u64,
+    /// Sessions that ended in any other way: the peer vanished or broke a rule, or a handler
+    /// panicked.
+    pub failed: u64,
+    /// Connections that ended before they were sessions: their handshake was under way, or
+    /// their request was answered, newcomers of a shutdown with 503.
+    pub unopened: u64,
+    /// Connections that were cut off when the time was over, or that the application aborted.
+    pub aborted: u64,
+    /// Handlers that still run, and wait for something other than their session. Their
+    /// connections have ended, and are among the others.
     pub stuck: usize,
     /// Bytes that were accepted by sends and did not leave, of all sessions that ended
     /// meanwhile.
@@ -150,25 +164,28 @@ impl<R: Runtime> Running<R> {
     pub(super) async fn end(&self, drain: Drain, in_waves: bool) -> Stopped {
         let begun = R::now();
         let deadline = begun + drain.within;
-        let connections = self.registry.connections();
-        let before_it = self.registry.totals();
+        let before_it = self.registry.tally();
         if in_waves {
             self.drain(&drain, begun, deadline).await;
         }
         self.registry.say_goodbye(drain.code);
-        let mut aborted = 0;
         if before(&self.runtime, deadline, self.registry.empty()).await.is_none() {
-            // What had arrived in time counts: each session looks once more before its end.
-            let left = self.registry.all();
-            left.iter().for_each(|session| session.shared().cut_off());
+            self.registry.all().iter().for_each(Session::abort);
             before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
-            left.iter().for_each(Session::abort);
-            aborted = left.iter().filter(|session| !is_clean(session)).count();
         }
-        let after_it = self.registry.totals();
+        let after_it = self.registry.tally();
+        let clean = after_it.clean - before_it.clean;
+        let timed_out = after_it.timed_out - before_it.timed_out;
+        let failed = after_it.failed - before_it.failed;
+        let unopened = after_it.unopened - before_it.unopened;
+        // Those that are left were aborted, and their handlers do not return.
+        let aborted = after_it.aborted - before_it.aborted + after_it.left;
         let stopped = Stopped {
-            connections,
-            clean: after_it.clean - before_it.clean,
+            connections: clean + timed_out + failed + unopened + aborted,
+            clean,
+            timed_out,
+            failed,
+            unopened,
             aborted,
             stuck: self.registry.connections(),
             undelivered: after_it.undelivered - before_it.undelivered,
@@ -202,11 +219,6 @@ impl<R: Runtime> Running<R> {
             }
         }
     }
-}
-
-/// The session ended in order after all.
-fn is_clean(session: &Session) -> bool {
-    session.reason().is_some_and(|reason| reason.clean)
 }
 
 impl<R> Drop for Running<R> {

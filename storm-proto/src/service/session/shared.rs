@@ -24,6 +24,7 @@ use crate::service::runtime::{Address, Ends};
 use crate::service::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::service::sync::{Mutex, MutexGuard};
 use crate::service::trace;
+use crate::service::wire::linger::Linger;
 #[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
 use crate::websocket::frame::close::CloseFrame;
@@ -89,11 +90,10 @@ pub(super) struct Rare {
     pub(super) waiting: Vec<(u64, Waker)>,
     /// The driver's reading half, if it waits for the same.
     pub(super) reader: Option<Waker>,
-    /// The reading half is to leave its call of the handler: the time of a close has passed, and
-    /// what has arrived is to be read before the connection is over.
-    pub(super) last_read: bool,
     pub(super) next_ticket: u64,
     pub(super) ended: Option<(Instant, Arc<DisconnectReason>)>,
+    /// What was left to do for its connection then.
+    pub(super) linger: Option<Linger>,
     /// The last event was handled.
     pub(super) handled: bool,
     /// What the application attached.
@@ -453,35 +453,6 @@ impl Shared {
         self.lock().link.reason()?.error.clone()
     }
 
-    /// A whole step of the opening arrived; see [`Link::stepped`].
-    pub(crate) fn stepped(&self) {
-        let now = (self.identity.clock)();
-        self.lock().link.stepped(now);
-    }
-
-    /// Calls the reading half back from the handler, if it can be called, where a close has taken
-    /// its time.
-    pub(crate) fn read_last(&self) {
-        let mut inner = self.lock();
-        if !inner.link.is_closing() {
-            return;
-        }
-        inner.rare().last_read = true;
-        let reader = inner.rare().reader.take();
-        drop(inner);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-
-    /// The server does not wait any longer; see [`Link::cut_off`].
-    pub(crate) fn cut_off(&self) {
-        let now = (self.identity.clock)();
-        let mut inner = self.lock_in_order();
-        inner.link.cut_off(now);
-        self.changed(inner);
-    }
-
     /// The handshake of TLS is done.
     #[cfg(feature = "tls")]
     pub(crate) fn secured(&self, facts: TlsFacts) {
@@ -495,13 +466,21 @@ impl Shared {
         if let Some((_, reason)) = inner.ended() {
             return reason.clone();
         }
+        let is_shut_down = inner.link.is_shut_down();
+        let linger = inner.link.lingers_until().map(|until| Linger { until, is_shut_down });
         let reason = Arc::new(inner.link.take_reason(wire));
+        inner.rare().linger = linger;
         inner.rare().ended = Some((at, reason.clone()));
         let waiting = inner.take_waiting();
         // A writing half that is not the one who ended it goes as well.
         self.changed(inner);
         waiting.wake();
         reason
+    }
+
+    /// How the connection lingers; `None` if it is over for the transport as well.
+    pub(crate) fn linger(&self) -> Option<Linger> {
+        self.lock().rare.as_ref()?.linger
     }
 
     /// The last event was handled.
@@ -564,11 +543,6 @@ impl Inner {
     /// Registers the reading half with those who wait.
     pub(crate) fn wait_to_read(&mut self, waker: &Waker) {
         self.rare().reader = Some(waker.clone());
-    }
-
-    /// The reading half is to leave its call of the handler; see [`Shared::read_last`].
-    pub(crate) fn is_last_read(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.last_read)
     }
 
     /// The last word was said.
