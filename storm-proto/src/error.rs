@@ -43,6 +43,7 @@ impl Error {
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
+            Error::Local(LocalError::ReceiveMemory { .. }) => Some(CloseCode::TRY_AGAIN_LATER),
             Error::Local(_) => Some(CloseCode::INTERNAL_ERROR),
             Error::Peer(error) => Some(error.close_code()),
             Error::Transport(_) => None,
@@ -90,6 +91,13 @@ pub enum LocalError {
     Answer(AcceptError),
     /// A closure of the application returned an error; the session stays open.
     Handler(HandlerError),
+    /// The unfinished messages of all sessions take as much memory as
+    /// [`Server::max_receive_memory`](crate::service::Server::max_receive_memory) allows; the
+    /// session whose message needed more is closed with 1013.
+    ReceiveMemory {
+        /// The configured limit in bytes.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for LocalError {
@@ -98,6 +106,9 @@ impl fmt::Display for LocalError {
             LocalError::HandlerPanicked => f.write_str("a handler panicked"),
             LocalError::Answer(error) => write!(f, "the answer could not be sent: {error}"),
             LocalError::Handler(error) => write!(f, "a handler failed: {error}"),
+            LocalError::ReceiveMemory { limit } => {
+                write!(f, "unfinished messages of all sessions take the {limit} bytes they may")
+            }
         }
     }
 }
@@ -199,6 +210,12 @@ pub enum ProtocolError {
     InvalidCloseReason,
     /// A framed TCP stream that breaks its framing.
     Framing(FramingError),
+    /// The unfinished messages of all sessions take as much memory as they may together. No
+    /// fault of this peer: the reason of the end has [`LocalError::ReceiveMemory`] instead.
+    ReceiveMemory {
+        /// The configured limit in bytes.
+        limit: usize,
+    },
 }
 
 impl ProtocolError {
@@ -213,6 +230,7 @@ impl ProtocolError {
             ProtocolError::InvalidUtf8
             | ProtocolError::InvalidDeflate
             | ProtocolError::InvalidCloseReason => CloseCode::INVALID_DATA,
+            ProtocolError::ReceiveMemory { .. } => CloseCode::TRY_AGAIN_LATER,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -251,6 +269,9 @@ impl fmt::Display for ProtocolError {
             ProtocolError::InvalidCloseCode(code) => write!(f, "close code {code} is not allowed"),
             ProtocolError::InvalidCloseReason => f.write_str("a close reason is not utf-8"),
             ProtocolError::Framing(error) => error.fmt(f),
+            ProtocolError::ReceiveMemory { limit } => {
+                LocalError::ReceiveMemory { limit: *limit }.fmt(f)
+            }
         }
     }
 }

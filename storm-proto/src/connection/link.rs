@@ -23,7 +23,7 @@ use super::outbox::Outbox;
 use super::reason::{Cause, Cut, DisconnectReason, Side, cause_of};
 use super::receiver::Event;
 use super::sender::Sender;
-use crate::error::{Error, TransportError};
+use crate::error::{Error, LocalError, ProtocolError, TransportError};
 use crate::timer::TimerTable;
 use crate::websocket::Role;
 use crate::websocket::frame::close::CloseFrame;
@@ -162,9 +162,13 @@ impl Link {
             Event::Close { code, reason } => self.peer_closed(CloseFrame::of(code, reason), now),
             Event::Failed(error) => {
                 self.is_deaf = true;
-                let error =
-                    DisconnectReason::fault(Side::Remote, cause_of(&error), Error::Peer(error));
-                self.end(error, now);
+                let (side, blamed) = match error {
+                    ProtocolError::ReceiveMemory { limit } => {
+                        (Side::Local, Error::Local(LocalError::ReceiveMemory { limit }))
+                    }
+                    error => (Side::Remote, Error::Peer(error)),
+                };
+                self.end(DisconnectReason::fault(side, cause_of(&error), blamed), now);
             }
         }
     }
@@ -592,6 +596,7 @@ fn goodbye(error: Option<&Error>) -> Option<CloseFrame> {
         }
         Error::RateLimited => "too much at once",
         Error::Timer(_) => "idle",
+        Error::Local(LocalError::ReceiveMemory { .. }) => "too busy for a message of this size",
         _ => "internal error",
     };
     let frame = CloseFrame::new(code, text);
@@ -601,7 +606,6 @@ fn goodbye(error: Option<&Error>) -> Option<CloseFrame> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{LocalError, ProtocolError};
 
     #[test]
     fn the_text_of_a_close_frame_follows_the_error_and_not_its_code() {

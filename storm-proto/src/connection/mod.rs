@@ -4,6 +4,7 @@
 //! parses nothing itself. The services of this crate drive the same parts.
 
 pub(crate) mod assembly;
+pub(crate) mod budget;
 pub(crate) mod flow;
 pub(crate) mod heartbeat;
 pub(crate) mod link;

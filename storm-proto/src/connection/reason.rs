@@ -49,6 +49,8 @@ pub enum Cause {
     SlowConsumer,
     /// The peer sent more than a rate limit allows.
     RateLimited,
+    /// The unfinished messages of all sessions take as much memory as they may.
+    ReceiveMemory,
     /// A handler or a middleware panicked.
     HandlerFailed,
 }
@@ -83,6 +85,7 @@ impl Cause {
             Cause::StallTimeout => "stall_timeout",
             Cause::SlowConsumer => "slow_consumer",
             Cause::RateLimited => "rate_limited",
+            Cause::ReceiveMemory => "receive_memory",
             Cause::HandlerFailed => "handler_failed",
         }
     }
@@ -218,6 +221,7 @@ pub(crate) fn cause_of(error: &ProtocolError) -> Cause {
         ProtocolError::FrameTooLarge { .. } | ProtocolError::MessageTooLarge { .. } => {
             Cause::MessageTooBig
         }
+        ProtocolError::ReceiveMemory { .. } => Cause::ReceiveMemory,
         _ => Cause::ProtocolError,
     }
 }

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::connection::budget::Budget;
 use crate::error::ProtocolError;
 use crate::framing::{self, Framer};
 use crate::message::Message;
@@ -80,6 +81,14 @@ impl Receiver {
         }
     }
 
+    /// Counts unfinished messages against `budget`.
+    pub(crate) fn set_budget(&mut self, budget: Arc<Budget>) {
+        match &mut self.protocol {
+            Protocol::WebSocket(reader) => reader.set_budget(budget),
+            Protocol::Framed(reader) => reader.set_budget(budget),
+        }
+    }
+
     /// Sets what one message may cost, before the first one.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         if let Protocol::WebSocket(reader) = &mut self.protocol {
@@ -97,7 +106,7 @@ impl Receiver {
             Protocol::WebSocket(reader) => reader.next(input),
             Protocol::Framed(reader) => match reader.next(input)? {
                 Ok(message) => Some(Event::Message(message)),
-                Err(error) => Some(Event::Failed(ProtocolError::Framing(error))),
+                Err(error) => Some(Event::Failed(error)),
             },
         }
     }
@@ -121,7 +130,7 @@ impl Receiver {
     }
 
     /// Room for the rest of a large message that is under way, so that it is read
-    /// once and never copied. Never more than twice of what was received already.
+    /// once and never copied. Never more than a quarter of what was received already.
     pub fn direct(&mut self) -> Option<&mut [u8]> {
         match &mut self.protocol {
             Protocol::WebSocket(reader) => reader.direct(),

@@ -80,6 +80,10 @@ impl Framer for Delimiter {
         }
     }
 
+    fn max_message(&self) -> Option<usize> {
+        Some(self.limit)
+    }
+
     fn encode_head(&self, payload: &[u8], _: &mut Vec<u8>) -> Result<(), FramingError> {
         if payload.len() > self.limit {
             return Err(FramingError::TooLong { limit: self.limit });

@@ -58,6 +58,10 @@ impl Framer for LengthPrefix {
         Ok(Decoded::Message { payload: PREFIX..PREFIX + len, consumed: PREFIX + len })
     }
 
+    fn max_message(&self) -> Option<usize> {
+        Some(self.limit)
+    }
+
     fn encode_head(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FramingError> {
         out.extend_from_slice(&self.check(payload.len())?.to_be_bytes());
         Ok(())

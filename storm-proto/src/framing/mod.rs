@@ -62,6 +62,14 @@ pub trait Framer: fmt::Debug + Send + Sync + 'static {
     /// If this payload cannot be framed. The send fails and nothing of it is queued.
     fn encode_head(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FramingError>;
 
+    /// The longest message in bytes that this framing lets through, if it has a limit: a server
+    /// has memory for several of them ([`Server::max_receive_memory`]). `None` by default.
+    ///
+    /// [`Server::max_receive_memory`]: crate::service::Server::max_receive_memory
+    fn max_message(&self) -> Option<usize> {
+        None
+    }
+
     /// Appends what stands behind `payload` on the wire; nothing by default.
     fn encode_tail(&self, payload: &[u8], out: &mut Vec<u8>) {
         let _ = (payload, out);

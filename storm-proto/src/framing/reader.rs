@@ -10,6 +10,8 @@ use bytes::Bytes;
 
 use super::{Decoded, Framer, FramingError};
 use crate::connection::assembly::{Assembly, LARGE};
+use crate::connection::budget::Budget;
+use crate::error::ProtocolError;
 use crate::message::{Kind, Message};
 
 /// The first look beyond a cut: most messages are shorter than this.
@@ -36,7 +38,7 @@ enum Found<'i> {
     Nothing,
     InInput(&'i [u8]),
     Assembled(core::ops::Range<usize>),
-    Failed(FramingError),
+    Failed(ProtocolError),
 }
 
 impl Reader {
@@ -56,7 +58,7 @@ impl Reader {
     pub(crate) fn next<'s, 'i: 's>(
         &'s mut self,
         input: &mut &'i mut [u8],
-    ) -> Option<Result<Message<'s>, FramingError>> {
+    ) -> Option<Result<Message<'s>, ProtocolError>> {
         self.take_back();
         if self.failed {
             *input = &mut [];
@@ -68,10 +70,16 @@ impl Reader {
             Found::Assembled(payload) => Some(Ok(self.lend(payload))),
             Found::Failed(error) => {
                 self.failed = true;
+                self.partial.release();
                 *input = &mut [];
                 Some(Err(error))
             }
         }
+    }
+
+    /// Counts unfinished messages against `budget`.
+    pub(crate) fn set_budget(&mut self, budget: Arc<Budget>) {
+        self.partial.set_budget(budget);
     }
 
     pub(crate) fn assembled(&self) -> usize {
@@ -81,7 +89,7 @@ impl Reader {
     /// Room for the rest of a large message, if one is under way.
     pub(crate) fn direct(&mut self) -> Option<&mut [u8]> {
         let large = !self.lent && self.partial.len() >= LARGE && self.missing >= LARGE;
-        large.then(|| self.partial.room(self.missing))
+        if large { self.partial.room(self.missing) } else { None }
     }
 
     pub(crate) fn direct_filled(&mut self, n: usize) {
@@ -111,11 +119,11 @@ impl Reader {
             }
             Ok(Decoded::More { at_least }) => {
                 self.missing = at_least;
-                self.partial.push(input);
+                let kept = self.partial.push(input);
                 *input = &mut [];
-                Found::Nothing
+                kept.map_or_else(Found::Failed, |()| Found::Nothing)
             }
-            Err(error) => Found::Failed(error),
+            Err(error) => Found::Failed(error.into()),
         }
     }
 
@@ -126,7 +134,9 @@ impl Reader {
         loop {
             let before = self.partial.len();
             let (piece, _) = input.split_at(self.missing.max(step).min(input.len()));
-            self.partial.push(piece);
+            if let Err(error) = self.partial.push(piece) {
+                return Found::Failed(error);
+            }
             match self.decode_partial() {
                 Ok(Decoded::Message { payload, consumed }) => {
                     let taken = consumed.saturating_sub(before);
@@ -143,7 +153,7 @@ impl Reader {
                         return Found::Nothing;
                     }
                 }
-                Err(error) => return Found::Failed(error),
+                Err(error) => return Found::Failed(error.into()),
             }
         }
     }
@@ -208,7 +218,11 @@ mod tests {
             let mut piece = piece.to_vec();
             let mut input = &mut piece[..];
             while let Some(message) = reader.next(&mut input) {
-                events.push(message.map(|message| message.as_bytes().to_vec()));
+                let bytes = message.map(|message| message.as_bytes().to_vec());
+                events.push(bytes.map_err(|error| match error {
+                    ProtocolError::Framing(error) => error,
+                    error => panic!("{error}"),
+                }));
             }
             assert!(input.is_empty());
         }
@@ -265,9 +279,9 @@ mod tests {
     fn a_large_message_is_read_straight_into_its_own_buffer() {
         let mut reader = Reader::new(Arc::new(LengthPrefix::new()));
         let mut head = Vec::from(100_000u32.to_be_bytes());
-        head.resize(20_000, 1);
+        head.resize(80_004, 1);
         assert!(reader.next(&mut &mut head[..]).is_none());
-        let mut left = 100_004 - 20_000;
+        let mut left = 20_000;
         while let Some(room) = reader.direct() {
             let n = room.len();
             room.fill(1);

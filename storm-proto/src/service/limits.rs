@@ -10,6 +10,7 @@ use super::middleware::Chain;
 use super::wire::linger;
 use super::{ListenOptions, client, groups, pool, server, session, wire};
 use crate::client::{dial, reconnect};
+use crate::connection::budget;
 use crate::connection::link;
 use crate::connection::outbox::Control;
 use crate::connection::sender::policy;
@@ -58,6 +59,7 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("message, also when inflated", bytes(websocket.message)),
         ("fragments of a message", number(websocket.fragments as usize)),
         ("final blocks before the end of a compressed message", final_blocks()),
+        ("unfinished messages of all sessions", bytes(budget::DEFAULT)),
         ("line or other delimited message", bytes(Delimiter::DEFAULT_LIMIT)),
         ("length-prefixed message", bytes(LengthPrefix::DEFAULT_LIMIT)),
         ("outbox of a session", bytes(WaterMarks::default().limit())),

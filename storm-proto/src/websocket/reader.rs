@@ -12,6 +12,7 @@
 //! event follows it, and what the peer still sends is thrown away (section 7.1.7).
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use super::frame::mask::{mask, rotate};
 use super::utf8::Utf8;
 use super::{Limits, Role};
 use crate::connection::assembly::{Assembly, LARGE};
+use crate::connection::budget::Budget;
 use crate::connection::receiver::Event;
 use crate::error::ProtocolError;
 use crate::message::{Kind, Message};
@@ -124,6 +126,11 @@ impl Reader {
         }
     }
 
+    /// Counts unfinished messages against `budget`.
+    pub(crate) fn set_budget(&mut self, budget: Arc<Budget>) {
+        self.message.set_budget(budget);
+    }
+
     /// Messages may be compressed from now on.
     pub(crate) fn deflate(&mut self, agreed: &Agreed) {
         self.inflater = Some(Inflater::new(agreed, self.role));
@@ -197,7 +204,7 @@ impl Reader {
             }
         };
         if matches!(step, Ok(Step::Close(..)) | Err(_)) {
-            self.done = true;
+            self.end();
             *input = &mut [];
         }
         self.fresh =
@@ -219,7 +226,7 @@ impl Reader {
                     && !self.compressed
                     && !frame.opcode.is_control() =>
             {
-                Some(self.message.room(frame.rest))
+                self.message.room(frame.rest)
             }
             _ => None,
         }
@@ -362,7 +369,7 @@ impl Reader {
         } else if self.compressed {
             self.inflate(|inflater, message, limit| inflater.push(piece, message, limit))?;
         } else {
-            self.message.push(piece);
+            self.message.push(piece)?;
             if self.kind == Some(Kind::Text) {
                 self.utf8.push(piece)?;
             }
@@ -436,19 +443,24 @@ impl Reader {
     #[cold]
     fn lend_control(&mut self, opcode: OpCode) -> Event<'_> {
         (self.lent, self.fresh) = (Lent::Control, false);
+        if opcode == OpCode::Close {
+            self.end();
+        }
         match control_step(opcode, &self.control) {
             Ok(Step::Ping(payload)) => Event::Ping(payload),
             Ok(Step::Pong(payload)) => Event::Pong(payload),
-            Ok(Step::Close(code, reason)) => {
-                self.done = true;
-                Event::Close { code, reason }
-            }
+            Ok(Step::Close(code, reason)) => Event::Close { code, reason },
             Ok(_) => Event::Pong(&[]),
-            Err(fault) => {
-                self.done = true;
-                Event::Failed(fault)
-            }
+            Err(fault) => Event::Failed(fault),
         }
+    }
+
+    /// Nothing counts any more: what was under way is given back.
+    #[cold]
+    fn end(&mut self) {
+        self.done = true;
+        self.message.release();
+        self.inflater = None;
     }
 
     /// Takes back what the last event lent: an idle connection holds no buffer.

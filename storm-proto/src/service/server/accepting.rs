@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Protocol;
+use crate::connection::budget::Budget;
 use crate::connection::link::Link;
 use crate::connection::options::Options;
 use crate::connection::receiver::Receiver;
@@ -35,6 +36,7 @@ pub(super) struct Accepting<R: Runtime, H> {
     pub(super) registry: Arc<Registry>,
     pub(super) protocol: Protocol,
     pub(super) options: Arc<Options>,
+    pub(super) receive_memory: Arc<Budget>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsServer>,
     pub(super) chain: Chain,
@@ -92,7 +94,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
     /// Starts a connection.
     fn begin(&self, transport: R::Transport, ends: Ends, permit: Permit) -> io::Result<()> {
         let options = &self.options;
-        let (role, sender, receiver) = match &self.protocol {
+        let (role, sender, mut receiver) = match &self.protocol {
             Protocol::WebSocket => (
                 Some(Role::Server),
                 Sender::websocket_server(options.marks),
@@ -104,6 +106,7 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
                 Receiver::framed(framer.clone()),
             ),
         };
+        receiver.set_budget(self.receive_memory.clone());
         let now = R::now();
         let link = Link::new(sender, role, options.clone(), now);
         let identity = Identity {

@@ -20,6 +20,7 @@ use super::options::{ListenOptions, SocketOptions};
 use super::registry::Registry;
 use super::runtime::{Listener, Runtime};
 use super::trace;
+use crate::connection::budget::Budget;
 use crate::connection::flow::WaterMarks;
 use crate::connection::options::{Options, Timeouts};
 use crate::connection::slow::SlowConsumer;
@@ -42,6 +43,7 @@ pub struct Server<R, H = Callbacks> {
     options: Options,
     listen: ListenOptions,
     admission: Admission,
+    receive_memory: Option<usize>,
     #[cfg(feature = "tls")]
     tls: Option<TlsServer>,
     registry: Arc<Registry>,
@@ -72,6 +74,7 @@ impl<R: Runtime + Default> Server<R> {
             options: Options::default(),
             listen: ListenOptions::new(),
             admission: Admission { max: R::MAX_CONNECTIONS, ..Admission::default() },
+            receive_memory: None,
             #[cfg(feature = "tls")]
             tls: None,
             registry: Arc::new(Registry::new()),
@@ -142,6 +145,21 @@ impl<R: Runtime, H> Server<R, H> {
     /// Sets how many bytes may wait to be written, for each session; 1 MiB.
     pub fn max_pending_send(mut self, bytes: usize) -> Self {
         self.options.marks = WaterMarks::new(bytes);
+        self
+    }
+
+    /// Sets how many bytes the unfinished messages of all sessions may take together; 256 MiB,
+    /// or as much as four messages may take if that is more. 0 is unlimited.
+    ///
+    /// A message is unfinished until the handler has it. What counts is memory: messages from
+    /// 16 KiB on as far as they have arrived, in compressed form or not, and the engine that
+    /// inflates one. The session whose message would need more is closed with 1013 and
+    /// [`Cause::ReceiveMemory`]; on plain TCP its stream ends. A limit below that of one message
+    /// is raised to it.
+    ///
+    /// [`Cause::ReceiveMemory`]: crate::Cause::ReceiveMemory
+    pub fn max_receive_memory(mut self, bytes: usize) -> Self {
+        self.receive_memory = Some(bytes);
         self
     }
 
@@ -252,6 +270,7 @@ impl<R: Runtime, H> Server<R, H> {
             options: self.options,
             listen: self.listen,
             admission: self.admission,
+            receive_memory: self.receive_memory,
             #[cfg(feature = "tls")]
             tls: self.tls,
             registry: self.registry,
@@ -297,12 +316,18 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             answers: matches!(self.protocol, Protocol::WebSocket),
             registry: registry.clone(),
         };
+        let message = match &self.protocol {
+            Protocol::WebSocket => self.options.websocket.limits.message,
+            Protocol::Framed(framer) => framer.max_message().unwrap_or_default(),
+        };
+        let receive_memory = Arc::new(Budget::for_messages(self.receive_memory, message));
         let options = Arc::new(self.options);
         for listener in listeners {
             let accepting = Accepting {
                 runtime: self.runtime.clone(),
                 protocol: self.protocol.clone(),
                 options: options.clone(),
+                receive_memory: receive_memory.clone(),
                 #[cfg(feature = "tls")]
                 tls: self.tls.clone(),
                 chain: self.chain.clone(),

@@ -20,6 +20,7 @@ use super::compress::TAIL;
 use super::terms::Agreed;
 use super::{MAX_BITS, MIN_BITS, pool};
 use crate::connection::assembly::Assembly;
+use crate::connection::budget::Share;
 use crate::error::ProtocolError;
 use crate::websocket::Role;
 
@@ -31,7 +32,7 @@ const END: [u8; 5] = [1, 0, 0, 0xFF, 0xFF];
 /// costs a start of the engine, which is dear beside the two bytes that ask for it.
 pub(crate) const MAX_FINAL: u8 = 16;
 
-/// Room for the first bytes of a message; after that, as much as it has already.
+/// Room for the first bytes of a message; after that, a quarter of what it has already.
 const FIRST_STEP: usize = 512;
 
 /// The inflating half of a connection.
@@ -47,8 +48,14 @@ pub(crate) struct Inflater {
     starts: u8,
 }
 
-/// An engine on its way through a message.
-pub(super) struct Inflating(pub(super) Engine);
+/// What an engine counts against the budget of unfinished messages.
+pub(crate) const ENGINE: usize = 48 << 10;
+
+/// An engine on its way through a message, and its share of the budget.
+pub(super) struct Inflating {
+    engine: Engine,
+    _share: Share,
+}
 
 impl Inflater {
     /// Inflates what the peer of `role` sends.
@@ -121,6 +128,7 @@ impl Inflater {
             return Err(ProtocolError::TooManyFinalBlocks { limit: MAX_FINAL });
         }
         self.starts += 1;
+        let share = Share::of(message.budget(), ENGINE)?;
         let mut engine = pool::take_engine();
         engine.reset(false);
         let so_far = message.as_slice();
@@ -129,11 +137,11 @@ impl Inflater {
                 engine.set_dictionary(past).map_err(|_| ProtocolError::InvalidDeflate)?;
             }
         }
-        Ok(self.engine.insert(Inflating(engine)))
+        Ok(self.engine.insert(Inflating { engine, _share: share }))
     }
 
     fn stop(&mut self) {
-        if let Some(Inflating(engine)) = self.engine.take() {
+        if let Some(Inflating { engine, .. }) = self.engine.take() {
             pool::give_engine(engine);
         }
     }
@@ -161,13 +169,13 @@ impl Inflating {
         message: &mut Assembly,
         limit: usize,
     ) -> Result<(usize, bool), ProtocolError> {
-        let Inflating(engine) = self;
+        let Inflating { engine, .. } = self;
         let start = engine.total_in();
         loop {
             let taken = (engine.total_in() - start) as usize;
             let mut beyond = [0];
-            let step = message.len().max(FIRST_STEP);
-            let room = message.more(step.min(limit.saturating_sub(message.len())));
+            let step = (message.len() / 4).max(FIRST_STEP);
+            let room = message.more(step.min(limit.saturating_sub(message.len())))?;
             let at_limit = room.is_empty();
             // One byte beyond the limit tells if there is more.
             let room = if at_limit { &mut beyond[..] } else { room };

@@ -12,6 +12,7 @@ use core::fmt;
 use core::ops::Range;
 
 use super::token;
+use crate::connection::assembly::append;
 
 /// How much of a head is read before it is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +87,7 @@ impl HeadReader {
             match self.step(byte) {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.bytes.extend_from_slice(&input[..=at]);
+                    append(&mut self.bytes, &input[..=at]);
                     *input = &input[at + 1..];
                     let head = core::mem::take(&mut self.bytes).into_boxed_slice();
                     let headers = core::mem::take(&mut self.lines) - 1;
@@ -95,7 +96,7 @@ impl HeadReader {
                 Err(error) => return Some(Err(error)),
             }
         }
-        self.bytes.extend_from_slice(input);
+        append(&mut self.bytes, input);
         *input = &[];
         None
     }
