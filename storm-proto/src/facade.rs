@@ -31,7 +31,7 @@ pub use crate::websocket::Deflate;
 pub use crate::websocket::frame::close::CloseFrame;
 pub use crate::websocket::frame::close_code::CloseCode;
 pub use crate::websocket::handshake::{
-    Accept, Decision, HeadLimits, IntoDecision, Offer, Request, Response,
+    Accept, Decision, HeadLimit, HeadLimits, IntoDecision, Offer, Request, Response,
 };
 pub use crate::websocket::prepared::Prepared;
 pub use crate::websocket::{Limits, Role, WebSocket};

@@ -59,6 +59,12 @@ impl TimerTable {
         self.deadlines[timer as usize] = at;
     }
 
+    /// Sets a deadline, unless an earlier one is set.
+    pub(crate) fn bring_forward(&mut self, timer: Timer, at: Instant) {
+        let deadline = &mut self.deadlines[timer as usize];
+        *deadline = at.min(*deadline);
+    }
+
     pub(crate) fn stop(&mut self, timer: Timer) {
         self.set(timer, Instant::NEVER);
     }
@@ -70,6 +76,11 @@ impl TimerTable {
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
         self.get(timer) != Instant::NEVER
+    }
+
+    /// When a timer is due; [`Instant::NEVER`] if it is not armed.
+    pub(crate) fn at(&self, timer: Timer) -> Instant {
+        self.deadlines[timer as usize]
     }
 
     /// The earliest deadline and its reason.

@@ -96,6 +96,75 @@ fn a_refusal_is_a_typed_error_with_status_headers_and_body() {
 }
 
 #[test]
+fn a_refusal_on_a_connection_that_stays_open_is_told_half_a_second_later() {
+    let mut connect = Box::pin(Client::new("ws://example").connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    server.send(b"HTTP/1.1 503 Busy\r\nConnection: keep-alive\r\nRetry-After: 7\r\n\r\nbusy");
+    assert!(poll(&mut connect).is_none());
+    Sim::pass(Duration::from_millis(499));
+    assert!(poll(&mut connect).is_none(), "the body may be on its way");
+    Sim::pass(Duration::from_millis(1));
+    let error = poll(&mut connect).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the server refused with status 503: busy");
+    assert_eq!(error.retry_after(), Some(seconds(7)));
+    assert!(server.is_ended());
+}
+
+#[test]
+fn a_refusal_in_chunks_is_told_when_its_last_chunk_is_there() {
+    let mut connect = Box::pin(Client::new("ws://example").connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    server.send(b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnot\r\n");
+    assert!(poll(&mut connect).is_none());
+    server.send(b"5\r\n here\r\n0\r\n");
+    let error = poll(&mut connect).unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the server refused with status 403: not here");
+}
+
+#[test]
+fn a_peer_that_greets_in_another_protocol_is_told_at_once_and_for_good() {
+    for (greeting, text) in [
+        (&b"SSH-2.0-OpenSSH_9.6\r\n"[..], "http"),
+        (b"<!DOCTYPE html>", "http"),
+        (b"220 mail.example ESMTP\r\n", "http"),
+        (b"\x15\x03\x01\0\x02\x02\x46", "wss://"),
+    ] {
+        let mut connect = Box::pin(Client::new("ws://example").connect());
+        assert!(poll(&mut connect).is_none());
+        let server = Sim::dialled();
+        server.send(&greeting[..1]);
+        let error = poll(&mut connect).unwrap().unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(!error.is_retryable(), "{error}");
+        assert!(server.is_ended());
+    }
+}
+
+#[test]
+fn an_answer_over_a_limit_is_told_with_the_limit() {
+    for (line, limit) in [
+        (["HTTP/1.1 101 ", &"x".repeat(10_000)].concat(), "8192 bytes"),
+        (["HTTP/1.1 101 x\r\nX: ", &"x".repeat(10_000)].concat(), "8192 bytes"),
+        (["HTTP/1.1 101 x\r\n", &"X: y\r\n".repeat(101)].concat(), "100 header lines"),
+        (
+            ["HTTP/1.1 101 x\r\n", &["X: ", &"y".repeat(5_000), "\r\n"].concat().repeat(4)]
+                .concat(),
+            "16384 bytes",
+        ),
+    ] {
+        let mut connect = Box::pin(Client::new("ws://example").connect());
+        assert!(poll(&mut connect).is_none());
+        Sim::dialled().send(line.as_bytes());
+        let error = poll(&mut connect).unwrap().unwrap_err();
+        assert!(error.to_string().contains(limit), "{error}");
+        let too_large = ConnectError::Handshake(HandshakeError::InvalidResponse);
+        assert_ne!(error.to_string(), too_large.to_string());
+    }
+}
+
+#[test]
 fn one_deadline_covers_the_whole_connect() {
     let client = Client::new("ws://example").connect_timeout(seconds(10));
     let mut connect = Box::pin(client.connect());

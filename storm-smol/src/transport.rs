@@ -127,6 +127,12 @@ impl TransportApi for Transport {
         self.timer.poll(cx)
     }
 
+    /// A write always asks the socket.
+    fn poll_refresh(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        self.drained = false;
+        Poll::Ready(())
+    }
+
     fn reset(&mut self) {
         match &self.stream {
             Stream::Tcp(stream) => storm_socket::reset_on_close(stream),

@@ -5,6 +5,7 @@
 //! runtime. Nothing here waits.
 #![forbid(unsafe_code)]
 
+mod ask;
 mod bind;
 mod clock;
 mod listen;
@@ -12,6 +13,7 @@ mod options;
 #[cfg(unix)]
 mod unix;
 
+pub use ask::{has_input, read, write};
 pub use bind::{Bound, bind};
 pub use clock::{now, to_std};
 pub use listen::{listen, stop_accept};

@@ -114,6 +114,14 @@ impl TransportApi for Transport {
         self.timer.poll(cx)
     }
 
+    fn has_input(&self) -> bool {
+        match &*self.stream {
+            Stream::Tcp(stream) => storm_socket::has_input(stream),
+            #[cfg(unix)]
+            Stream::Unix(stream) => storm_socket::has_input(stream),
+        }
+    }
+
     fn reset(&mut self) {
         match &*self.stream {
             Stream::Tcp(stream) => storm_socket::reset_on_close(stream),

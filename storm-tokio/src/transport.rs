@@ -17,6 +17,9 @@ use crate::timer::Timer;
 #[derive(Debug)]
 pub struct Transport {
     stream: Stream,
+    /// The next read asks the socket, and the next write: tokio answers from what its driver has
+    /// seen, and gives up on a task that has done much at once.
+    asks: [bool; 2],
     timer: Timer,
 }
 
@@ -29,19 +32,52 @@ enum Stream {
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Transport {
-        Transport { stream: Stream::Tcp(stream), timer: Timer::default() }
+        Transport { stream: Stream::Tcp(stream), asks: [false; 2], timer: Timer::default() }
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Transport {
-        Transport { stream: Stream::Unix(stream), timer: Timer::default() }
+        Transport { stream: Stream::Unix(stream), asks: [false; 2], timer: Timer::default() }
     }
+}
+
+impl Stream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => storm_socket::read(stream, buffer),
+            #[cfg(unix)]
+            Stream::Unix(stream) => storm_socket::read(stream, buffer),
+        }
+    }
+
+    fn write(&self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => storm_socket::write(stream, chunks),
+            #[cfg(unix)]
+            Stream::Unix(stream) => storm_socket::write(stream, chunks),
+        }
+    }
+}
+
+/// Asks as long as the socket has an answer; then the stream is to be waited for again.
+fn asked<T>(asks: &mut bool, mut ask: impl FnMut() -> io::Result<T>) -> Option<io::Result<T>> {
+    while *asks {
+        match ask() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => *asks = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return Some(answer),
+        }
+    }
+    None
 }
 
 impl TransportApi for Transport {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(read) = asked(&mut self.asks[0], || self.stream.read(buffer)) {
+            return Poll::Ready(read);
+        }
         let mut buffer = ReadBuf::new(buffer);
         ready!(match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
@@ -56,6 +92,9 @@ impl TransportApi for Transport {
         cx: &mut Context<'_>,
         chunks: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(written) = asked(&mut self.asks[1], || self.stream.write(chunks)) {
+            return Poll::Ready(written);
+        }
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, chunks),
             #[cfg(unix)]
@@ -77,6 +116,11 @@ impl TransportApi for Transport {
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.timer.poll(cx)
+    }
+
+    fn poll_refresh(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        self.asks = [true; 2];
+        Poll::Ready(())
     }
 
     fn reset(&mut self) {

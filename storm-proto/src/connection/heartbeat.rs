@@ -36,16 +36,19 @@ impl Pulse {
 
     /// An interval ended.
     pub(crate) fn beat(&mut self, options: Heartbeat, now: Instant) -> Beat {
-        if !self.paused {
-            // Never before the peer had a Ping to answer.
-            if self.missed >= options.missed.max(1) {
-                return Beat::Dead;
-            }
-            self.missed += 1;
+        if self.gives_up(options) {
+            return Beat::Dead;
         }
+        self.missed += u32::from(!self.paused);
         self.number = self.number.wrapping_add(1);
         self.sent = now;
         Beat::Ping(self.number.to_be_bytes())
+    }
+
+    /// True if the end of the current interval means that the peer is dead. Never before the
+    /// peer had a Ping to answer, and never while this side does not read.
+    pub(crate) fn gives_up(&self, options: Heartbeat) -> bool {
+        !self.paused && self.missed >= options.missed.max(1)
     }
 
     /// The peer lives.

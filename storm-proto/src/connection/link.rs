@@ -28,12 +28,21 @@ use crate::timer::TimerTable;
 use crate::websocket::Role;
 use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::close_code::CloseCode;
+use crate::websocket::handshake::client::BODY_WAIT;
 use crate::{Instant, Timer};
 
 /// Bytes that a peer may still send after our last word before it is cut off: what
 /// fits in the buffers of a fast network, so that its reader sees that word instead
 /// of a reset.
 pub(crate) const DISCARD_LIMIT: usize = 16 << 20;
+
+/// What a read counts for at least before a deadline is judged, so that reads of a byte each come
+/// to an end.
+const LEAST_READ: usize = 1 << 10;
+
+/// A timer that comes this much too late was not late by itself: this side was suspended, or
+/// its thread was held up.
+pub(crate) const LATE: Duration = Duration::from_millis(50);
 
 /// What the transport is to do next, beyond reading, writing and waiting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,9 +88,24 @@ pub struct Link {
     is_deaf: bool,
     /// Our direction is shut down.
     shut_down: bool,
+    /// The server does not wait any longer.
+    cut_off: bool,
     /// Bytes received while closing.
     discarded: usize,
+    /// A deadline has passed, and is judged after a look at what had arrived.
+    look: Option<Box<Look>>,
     reason: Option<Box<DisconnectReason>>,
+}
+
+/// What is done between a deadline and its judgement; see [`Link::is_condemning`].
+#[derive(Debug)]
+struct Look {
+    /// The time before it.
+    at: Instant,
+    /// How much is still read.
+    left: usize,
+    /// Something was.
+    heard: bool,
 }
 
 impl Link {
@@ -108,7 +132,9 @@ impl Link {
             was_open: false,
             is_deaf: false,
             shut_down: false,
+            cut_off: false,
             discarded: 0,
+            look: None,
             reason: None,
         }
     }
@@ -125,6 +151,13 @@ impl Link {
         self.message(now);
     }
 
+    /// The head of a refusal has arrived: its body is not waited for until the deadline.
+    pub(crate) fn refused_by_peer(&mut self, now: Instant) {
+        if self.phase == Phase::Opening {
+            self.timers.bring_forward(Timer::Handshake, now + BODY_WAIT);
+        }
+    }
+
     /// Puts bytes of the opening (a request, an answer) on the wire.
     pub fn queue_opening<const N: usize>(&mut self, parts: [Bytes; N], wire: &mut Outbox) {
         for bytes in parts {
@@ -138,6 +171,10 @@ impl Link {
     /// `n` bytes arrived.
     pub fn received(&mut self, n: usize) {
         self.pulse.alive();
+        if let Some(look) = &mut self.look {
+            look.heard = true;
+            look.left = look.left.saturating_sub(n.max(LEAST_READ));
+        }
         if self.phase == Phase::Closing {
             self.discarded += n;
             if self.discarded > DISCARD_LIMIT {
@@ -278,12 +315,12 @@ impl Link {
     pub fn abort(&mut self) {
         if !self.is_finished() {
             self.finish(DisconnectReason::new(Side::Local, Cause::Aborted), true);
-            self.cut_off(Cut::Abort);
+            self.note_cut(Cut::Abort);
         }
     }
 
     /// Notes what ended a connection that had not ended by itself.
-    fn cut_off(&mut self, cut: Cut) {
+    fn note_cut(&mut self, cut: Cut) {
         if let Some(reason) = &mut self.reason {
             reason.cut.get_or_insert(cut);
         }
@@ -367,13 +404,83 @@ impl Link {
         }
     }
 
+    /// True if [`Link::handle_timeout`] would end the connection because of a deadline.
+    ///
+    /// That is not judged yet: whoever drives the connection may have been away until after the
+    /// deadline. They try to write, hand over everything that had arrived, and call
+    /// [`Link::judge`].
+    pub(crate) fn is_condemning(&mut self, now: Instant) -> bool {
+        if self.late().is_some_and(|at| self.is_condemning_at(at)) {
+            return true;
+        }
+        let condemning = self.is_condemning_at(now);
+        let look = || Box::new(Look { at: now, left: DISCARD_LIMIT, heard: false });
+        self.look = condemning.then(look);
+        condemning
+    }
+
+    fn is_condemning_at(&self, now: Instant) -> bool {
+        let due = |timer| self.timers.at(timer) <= now;
+        !self.is_finished()
+            && (due(Timer::Handshake)
+                || due(Timer::Stall)
+                || due(Timer::Close)
+                || due(Timer::Idle) && !self.pulse.is_paused()
+                || due(Timer::Ping) && self.pulse.gives_up(self.options.websocket.heartbeat))
+    }
+
+    /// True if more was read since [`Link::is_condemning`] than can have arrived before: a peer
+    /// that goes on sending does not postpone a judgement.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.look.as_ref().is_some_and(|look| look.left == 0)
+    }
+
+    /// When the deadline was found to have passed, if one has.
+    pub(crate) fn late(&self) -> Option<Instant> {
+        self.look.as_ref().map(|look| look.at)
+    }
+
+    /// Judges the deadlines by the time before the look.
+    pub(crate) fn judge(&mut self) {
+        if let Some(at) = self.late() {
+            self.handle_timeout(at);
+        }
+    }
+
+    /// A whole step of the opening arrived: a request, an answer, a flight of TLS. If that is
+    /// after the deadline, this side was away when it came: what follows gets that time again.
+    pub(crate) fn stepped(&mut self, now: Instant) {
+        let at = self.timers.at(Timer::Handshake);
+        if at <= now {
+            self.timers
+                .set(Timer::Handshake, now + (now - at).min(self.options.timeouts.handshake));
+        }
+    }
+
+    /// Gives a closing connection no more time than a last look at what has arrived. Its end is
+    /// a reset then.
+    pub(crate) fn cut_off(&mut self, now: Instant) {
+        if self.phase == Phase::Closing {
+            self.timers.set(Timer::Close, now);
+            self.cut_off = true;
+        }
+    }
+
     /// Time has come to `now`: acts on every deadline that passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let heard = self.look.take().is_some_and(|look| look.heard);
+        let idle_at = self.timers.at(Timer::Idle);
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
                 Timer::Ping => self.beat(now),
                 // Nobody listens: the silence is this side's own.
                 Timer::Idle if self.pulse.is_paused() => self.message(now),
+                // A part of a message had arrived while this side was away. A peer that is not
+                // read cannot send the rest: it gets that time again.
+                Timer::Idle if heard && now - idle_at >= LATE => {
+                    let idle = self.options.timeouts.idle.unwrap_or(LATE);
+                    self.timers.set(Timer::Idle, now + (now - idle_at).min(idle));
+                }
                 Timer::Idle => {
                     let reason = DisconnectReason::fault(
                         Side::Remote,
@@ -387,9 +494,10 @@ impl Link {
                 // Whoever closed has waited long enough; the reason stands.
                 Timer::Close => {
                     if self.lingers_until().is_none() {
-                        self.cut_off(Cut::Deadline);
+                        self.note_cut(if self.cut_off { Cut::Abort } else { Cut::Deadline });
                     }
-                    self.phase = Phase::Finished { reset: self.sender.queued() > 0 };
+                    let reset = self.cut_off || self.sender.queued() > 0;
+                    self.phase = Phase::Finished { reset };
                 }
             }
         }
@@ -414,7 +522,7 @@ impl Link {
     /// The peer does nothing where it should: no use in a goodbye.
     fn expire(&mut self, timer: Timer, cause: Cause, reset: bool) {
         self.finish(DisconnectReason::fault(Side::Remote, cause, Error::Timer(timer)), reset);
-        self.cut_off(Cut::Deadline);
+        self.note_cut(Cut::Deadline);
     }
 
     // Outputs.
@@ -467,6 +575,7 @@ impl Link {
     /// the reason is decided and everything is written. `None` for any other connection.
     pub(crate) fn lingers_until(&self) -> Option<Instant> {
         let lingers = self.is_decided()
+            && !self.cut_off
             && !self.end_of_stream
             && self.sender.queued() == 0
             && self.closing_step() == Step::Continue;
@@ -494,6 +603,11 @@ impl Link {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// True from the start of a close to the end of the connection.
+    pub(crate) const fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing)
     }
 
     /// True once the connection is over.

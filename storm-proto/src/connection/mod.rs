@@ -309,6 +309,11 @@ impl Connection {
         };
         let consumed = input.len() - rest.len();
         *input = &mut core::mem::take(input)[consumed..];
+        if let Opening::Client(handshake) = &self.opening
+            && handshake.is_refused()
+        {
+            self.link.refused_by_peer(now);
+        }
         if let Some(next) = next {
             self.opening = next;
             if self.is_opened() {

@@ -8,15 +8,20 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::client::uri::{parse_port, split_authority};
+use crate::client::uri::{parse_port, split_authority, split_scheme};
 use crate::websocket::handshake::{Request, Response};
 
 /// The origins whose pages may open a WebSocket; all others are answered with 403.
 ///
 /// An origin is compared as a whole: scheme, host and port, where the default ports of `http`
-/// and `https` may be left out, and upper and lower case are the same. There are no patterns:
-/// prefixes and suffixes are how such lists are passed. Hosts in other scripts are listed in
-/// their ASCII form (`xn--..`), which is the one that browsers send.
+/// and `https` may be left out, upper and lower case are the same, and so is a host with one dot
+/// behind it (`app.example.`), which is the same host in DNS. There are no patterns: prefixes and
+/// suffixes are how such lists are passed. Hosts in other scripts are listed in their ASCII form
+/// (`xn--..`), which is the one that browsers send.
+///
+/// Pages of apps have origins of other schemes, which are listed as they are sent:
+/// `capacitor://localhost`, `chrome-extension://abcdef`, `app://.`, and without a host `file://`,
+/// which is the origin of all pages in an Android web view that come from files.
 ///
 /// Clients that are no browsers mostly send no `Origin`, and could send any. They are let in;
 /// see [`Origins::allow_missing`]. So an origin tells which page a browser acts for, and never
@@ -38,7 +43,8 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// These origins and no others, each `scheme://host` or `scheme://host:port`. `null` is
+    /// These origins and no others, each `scheme://host` or `scheme://host:port`; a scheme other
+    /// than `http`, `https`, `ws` and `wss` may stand without a host, as in `file://`. `null` is
     /// listed as such, and is best left out: every sandboxed frame and local file has it.
     ///
     /// # Errors
@@ -54,7 +60,7 @@ impl Origins {
         Ok(Origins { listed, same: false, missing: true })
     }
 
-    /// Pages of the host and port that the request is addressed to by its `Host`.
+    /// Pages of the host and port that the request is addressed to: [`Request::host`].
     ///
     /// The scheme is not compared beyond its default port, since TLS may end in front of this
     /// server. Behind a proxy that changes `Host`, and where a foreign name may be made to
@@ -91,6 +97,7 @@ impl Origins {
             Ok(Some(value)) => value,
             Ok(None) if self.missing => return Ok(()),
             Ok(None) => return refuse("the origin header is missing\n"),
+            // No request has two: they are refused before.
             Err(_) => return refuse("more than one origin header\n"),
         };
         let Some(origin) = core::str::from_utf8(value).ok().and_then(Origin::parse) else {
@@ -110,6 +117,7 @@ enum Origin {
     Null,
     Page {
         scheme: String,
+        /// Empty for pages without one, of `file` and the like.
         host: String,
         /// Given or by default; none where the scheme has no default.
         port: Option<u16>,
@@ -122,12 +130,16 @@ impl Origin {
         if text == "null" {
             return Some(Origin::Null);
         }
-        let (scheme, authority) = text.split_once("://")?;
-        let scheme = Some(scheme.to_ascii_lowercase()).filter(|scheme| is_scheme(scheme))?;
+        let (scheme, rest) = split_scheme(text)?;
+        let (scheme, authority) = (scheme.to_ascii_lowercase(), rest.strip_prefix("//")?);
+        let default = default_port(&scheme);
+        if authority.is_empty() && default.is_none() {
+            return Some(Origin::Page { scheme, host: String::new(), port: None });
+        }
         let (host, port) = split_authority(authority).ok()?;
         let port = match port {
             Some(digits) => Some(parse_port(digits).ok()?),
-            None => default_port(&scheme),
+            None => default,
         };
         Some(Origin::Page { scheme, host: one_form(host), port })
     }
@@ -136,7 +148,7 @@ impl Origin {
     fn is_same_as(&self, request: &Request) -> bool {
         let Origin::Page { scheme, host, port } = self else { return false };
         let Some(default) = default_port(scheme) else { return false };
-        let address = request.header("Host").and_then(|value| split_authority(value).ok());
+        let address = request.host().and_then(|value| split_authority(value).ok());
         let Some((to_host, to_port)) = address else { return false };
         let to_port = match to_port {
             None | Some("") => Some(default),
@@ -146,24 +158,22 @@ impl Origin {
     }
 }
 
-/// Names without case; addresses as they are written shortest.
+/// Names without case and without the dot that only says that they are whole; addresses as they
+/// are written shortest.
 fn one_form(host: &str) -> String {
     match host.parse::<core::net::Ipv6Addr>() {
         Ok(address) => address.to_string(),
-        Err(_) => host.to_ascii_lowercase(),
+        Err(_) => {
+            let name = host.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(host);
+            name.to_ascii_lowercase()
+        }
     }
-}
-
-/// RFC 3986 section 3.1; in lower case.
-fn is_scheme(text: &str) -> bool {
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(valid)
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
-        "http" => Some(80),
-        "https" => Some(443),
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
         _ => None,
     }
 }
@@ -177,7 +187,8 @@ pub struct OriginError {
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &self.text;
-        write!(f, "{text:?} is no origin: write scheme://host or scheme://host:port, no more")
+        write!(f, "{text:?} is no origin: write scheme://host or scheme://host:port, no more")?;
+        if text.is_ascii() { Ok(()) } else { f.write_str(" (and other scripts as xn--..)") }
     }
 }
 
@@ -252,7 +263,9 @@ mod tests {
             "https://evil.app.example",
             "https://app.exampl",
             "https://app_example",
-            "https://app.example.",
+            "https://app.example..",
+            "https://.",
+            "file://",
             "https://app.example@evil.example",
             "https://evil.example#https://app.example",
             "https://evil.example/https://app.example",
@@ -308,6 +321,63 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_apps_can_be_listed() {
+        for (listed, sent) in [
+            ("file://", "file://"),
+            ("FILE://", "file://"),
+            ("app://", "app://"),
+            ("app://.", "app://."),
+            ("capacitor://localhost", "capacitor://localhost"),
+            ("ionic://localhost", "Ionic://Localhost"),
+            ("tauri://localhost", "tauri://localhost"),
+            ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+            ("moz-extension://0a-1b", "moz-extension://0a-1b"),
+            ("qrc://", "qrc://"),
+            ("ws://app.example:80", "ws://app.example"),
+        ] {
+            let origins = Origins::only([listed]).unwrap();
+            assert!(passes(&origins, "any", sent), "{listed}");
+            for other in ["file:///", "file://x", "file:", "null", "http://", "app://.x", "x://"] {
+                assert!(!passes(&origins, "any", other), "{other} for {listed}");
+            }
+            assert!(!passes(&Origins::same(), "localhost", sent), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_dot_behind_a_host_changes_nothing() {
+        for listed in ["https://App.example.", "https://app.example"] {
+            let origins = Origins::only([listed]).unwrap();
+            for origin in
+                ["https://app.example", "https://app.example.", "https://app.example.:443"]
+            {
+                assert!(passes(&origins, "any", origin), "{origin} for {listed}");
+            }
+        }
+        assert!(!passes(
+            &Origins::only(["https://app.example."]).unwrap(),
+            "a",
+            "https://app.example.."
+        ));
+        for (host, origin) in
+            [("app.example.", "https://app.example"), ("app.example:81", "http://app.example.:81")]
+        {
+            assert!(passes(&Origins::same(), host, origin), "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_and_not_the_host_header_says_what_is_the_same() {
+        let request = |origin: &str| {
+            let lines = UPGRADE.into_iter().chain([("Host", "evil.example"), ("Origin", origin)]);
+            Request::from_parts("GET", "http://app.example:81?x", lines).unwrap()
+        };
+        assert!(Origins::same().check(&request("http://app.example:81")).is_ok());
+        assert!(Origins::same().check(&request("http://evil.example")).is_err());
+        assert!(Origins::same().check(&request("http://evil.example:81")).is_err());
+    }
+
+    #[test]
     fn null_passes_only_where_it_is_listed() {
         assert!(passes(&Origins::only(["null"]).unwrap(), "a", "null"));
         assert!(!passes(&Origins::only(["null"]).unwrap(), "a", "Null"));
@@ -315,10 +385,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_origin_passes_unless_told_otherwise_and_two_never_do() {
+    fn a_missing_origin_passes_unless_told_otherwise() {
         let origins = Origins::only(["https://a"]).unwrap();
         assert!(origins.check(&request("a", &[])).is_ok());
-        assert!(origins.check(&request("a", &[b"https://a", b"https://a"])).is_err());
         assert!(origins.check(&request("a", &[b"https://\xFF"])).is_err());
         let strict = origins.allow_missing(false);
         assert!(strict.check(&request("a", &[])).is_err());
@@ -334,9 +403,18 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_cannot_be_listed() {
-        for text in
-            ["", "*", "app.example", "https://", "https://*.example", "https://a/", "https://a:x"]
-        {
+        for text in [
+            "",
+            "*",
+            "app.example",
+            "https://",
+            "https://*.example",
+            "https://a/",
+            "https://a:x",
+            "https://bücher.example",
+            "file:///",
+            "ws://",
+        ] {
             let error = Origins::only([text]).unwrap_err();
             assert!(error.to_string().starts_with(&alloc::format!("{text:?} is no origin")));
         }

@@ -19,7 +19,7 @@ use super::middleware::Chain;
 use super::opening::secure_client;
 use super::opening::{open_client, open_tunnel};
 use super::options::SocketOptions;
-use super::race::before;
+use super::race::in_time;
 use super::runtime::{Ends, Runtime};
 use super::session::{Identity, Lagging, Session, lagging};
 use super::stage::Stage;
@@ -29,6 +29,7 @@ use crate::client::proxy::{Proxy, ProxyError};
 use crate::client::uri::{Target, Uri};
 use crate::connection::link::Link;
 use crate::connection::options::Options;
+use crate::connection::reason::Cause;
 use crate::connection::receiver::Receiver;
 use crate::connection::sender::Sender;
 use crate::extensions::Extensions;
@@ -133,13 +134,11 @@ impl<R: Runtime> Connector<R> {
     ) -> Result<Driver<R::Transport, H>, ConnectError> {
         let deadline = R::now() + self.connect_timeout;
         // Boxed, so that nobody carries around what only a connect needs.
-        let connected = Box::pin(self.connect_until(deadline, handler.clone(), number));
-        let connected = before(&self.runtime, deadline, connected).await;
-        connected.unwrap_or(Err(ConnectError::Timeout(self.connect_timeout)))
+        Box::pin(self.connect_until(deadline, handler.clone(), number)).await
     }
 
-    /// The handshake keeps the deadline itself, so that a refusal whose body comes too slowly
-    /// is told as one.
+    /// The handshake keeps the deadline itself: it judges by what had arrived in time, and a
+    /// refusal whose body comes too slowly is told as one.
     async fn connect_until<H: Handler>(
         &self,
         deadline: Instant,
@@ -152,8 +151,11 @@ impl<R: Runtime> Connector<R> {
         let machine = self.machine(&uri).map_err(ConnectError::Tls)?;
         let proxy = self.way.proxy(&uri).map_err(ConnectError::Proxy)?;
         let first = proxy.as_ref().map_or(uri.target(), Proxy::target);
-        let connected = dial::connect(&self.runtime, first, &self.socket).await;
-        let (transport, ends) = connected.map_err(|error| ConnectError::Transport(error.into()))?;
+        let connected = dial::connect(&self.runtime, first, &self.socket);
+        let connected = in_time(&self.runtime, deadline, connected).await;
+        let (transport, ends) = connected
+            .ok_or_else(|| self.late())?
+            .map_err(|error| ConnectError::Transport(error.into()))?;
         let (session, mut receiver, handshake) =
             self.session(request, ends, deadline, number, lagging(&handler));
         let guard = Guard { session: session.clone(), permit: None };
@@ -161,7 +163,7 @@ impl<R: Runtime> Connector<R> {
         if let Some(proxy) = proxy {
             let opened = open_tunnel(&mut wire, &session, &proxy, uri.target()).await;
             opened.map_err(|error| match error {
-                ProxyError::EndOfStream if R::now() >= deadline => self.late(),
+                ProxyError::EndOfStream if is_late(&session) => self.late(),
                 error => ConnectError::Proxy(error),
             })?;
         }
@@ -181,7 +183,7 @@ impl<R: Runtime> Connector<R> {
                     wire.part();
                 }
                 opened.map_err(|error| match error {
-                    HandshakeError::EndOfStream if R::now() >= deadline => self.late(),
+                    HandshakeError::EndOfStream if is_late(&session) => self.late(),
                     HandshakeError::EndOfStream => ConnectError::of_end(&session),
                     error => ConnectError::Handshake(error),
                 })?;
@@ -247,6 +249,12 @@ impl<R: Runtime> Connector<R> {
         let session = Session::new(link, identity);
         (session, receiver, handshake)
     }
+}
+
+/// The deadline of the handshake has ended the connection.
+fn is_late(session: &Session) -> bool {
+    let inner = session.shared().lock();
+    inner.link.reason().is_some_and(|reason| reason.cause == Cause::HandshakeTimeout)
 }
 
 type PendingRequest = (ClientHandshake, Bytes, Random);

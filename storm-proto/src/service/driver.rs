@@ -27,9 +27,7 @@ use super::stage::Stage;
 use super::trace;
 use super::wire::linger::Linger;
 use super::wire::{Cut, Wire, catch_in};
-use crate::connection::reason::Cause;
 use crate::connection::receiver::{Event, Receiver};
-use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 use crate::message::Message;
 
@@ -128,7 +126,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             let mut call = pin!(handler.on_connected(session));
             match poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
                 Ok(()) => {}
-                Err(cut) => over = is_over(session, &wire, cut),
+                Err(cut) => over = is_over(session, cut),
             }
         }
         while !over {
@@ -208,7 +206,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
                 };
                 match handled {
                     Ok(()) => break,
-                    Err(cut) => over = is_over(session, &wire, cut),
+                    Err(cut) => over = is_over(session, cut),
                 }
                 if over {
                     break;
@@ -228,15 +226,12 @@ fn inflated_beyond(size: usize, message: Message<'_>) -> Option<usize> {
 }
 
 /// What a call that was cut short means; a panic closes the session in order.
-fn is_over<T: Transport>(session: &Session, wire: &Wire<T>, cut: Cut) -> bool {
+fn is_over(session: &Session, cut: Cut) -> bool {
     match cut {
         Cut::Over => true,
+        Cut::Late => false,
         Cut::Panicked => {
-            session.shared().fail(
-                Cause::HandlerFailed,
-                Error::Local(LocalError::HandlerPanicked),
-                wire.now(),
-            );
+            session.shared().panicked();
             false
         }
     }

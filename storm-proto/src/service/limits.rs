@@ -19,6 +19,8 @@ use crate::framing::{Delimiter, LengthPrefix};
 use crate::server::rate_limit::Allowance;
 use crate::server::{admission, backoff};
 use crate::websocket::Limits;
+use crate::websocket::handshake::body::{MAX_BODY, MAX_CHUNKED};
+use crate::websocket::handshake::head::MAX_EMPTY_LINES;
 use crate::websocket::handshake::{HeadLimits, client as handshake};
 use crate::{Drain, Heartbeat, Rate, Reconnect, Timeouts, WaterMarks};
 
@@ -48,6 +50,7 @@ fn limits() -> BTreeMap<&'static str, String> {
             "request head, line, header lines",
             format!("{}, {}, {}", bytes(head.bytes), bytes(head.line), head.headers),
         ),
+        ("empty lines before a request or status line", number(MAX_EMPTY_LINES.into())),
         ("handshake, from accept", time(timeouts.handshake)),
         ("connections, from accept", format!("{}; on threads 1,024", or(admission.max))),
         ("connections of one IP address", or(admission.max_per_ip)),
@@ -105,7 +108,11 @@ fn limits() -> BTreeMap<&'static str, String> {
         ),
         ("until a session counts as stable", time(again.stable_after)),
         ("heeded `Retry-After`", time(reconnect::MAX_RETRY_AFTER)),
-        ("page of a refusal, kept by a client", bytes(handshake::MAX_BODY)),
+        ("page of a refusal, kept by a client", bytes(MAX_BODY)),
+        (
+            "chunks read for that page; time for it, behind the head",
+            format!("{}, {}", bytes(MAX_CHUNKED), time(handshake::BODY_WAIT)),
+        ),
         ("interim answers to a client", number(handshake::MAX_INTERIM.into())),
         ("buffers kept by a thread, of each kind", number(pool::KEPT)),
         ("engines kept by a thread, to inflate and to compress", engines()),

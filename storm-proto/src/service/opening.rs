@@ -100,6 +100,7 @@ async fn open<T: Transport, H: Handler>(
         wire.keep(rest);
         input.give();
         let Some(request) = request else { continue };
+        shared.stepped();
         let answer = match request {
             Ok(request) => {
                 #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
@@ -168,6 +169,10 @@ async fn decide<T: Transport, H: Handler>(
     match call(wire, session, decision).await {
         Ok(decision) => Some(decision),
         Err(Cut::Over) => None,
+        Err(Cut::Late) => {
+            drain(wire, session).await;
+            None
+        }
         Err(Cut::Panicked) => {
             report(wire, session, handler, Error::Local(LocalError::HandlerPanicked)).await?;
             Some(Response::new(500).body("the server could not answer\n").into())
@@ -188,6 +193,10 @@ async fn report<T: Transport, H: Handler>(
     match call(wire, session, told).await {
         Ok(()) | Err(Cut::Panicked) => Some(()),
         Err(Cut::Over) => None,
+        Err(Cut::Late) => {
+            drain(wire, session).await;
+            None
+        }
     }
 }
 
@@ -209,13 +218,17 @@ pub(crate) async fn open_tunnel<T: Transport>(
         let mut rest: &[u8] = input.bytes();
         let progress = loop {
             match tunnel.receive(&mut rest) {
-                Ok(Progress::Send(bytes)) => wire.queue_opening(shared, [bytes]),
+                Ok(Progress::Send(bytes)) => {
+                    shared.stepped();
+                    wire.queue_opening(shared, [bytes]);
+                }
                 progress => break progress,
             }
         };
         wire.keep(rest);
         input.give();
         if progress? == Progress::Open {
+            shared.stepped();
             return Ok(());
         }
     }
@@ -254,6 +267,9 @@ pub(crate) async fn open_client<T: Transport>(
         let answer = handshake.receive(&mut rest);
         wire.keep(rest);
         input.give();
+        if handshake.is_refused() {
+            wire.refused_by_peer(shared);
+        }
         if let Some(answer) = answer {
             let mut data = Extensions::new();
             let accepted = answer?;

@@ -1,11 +1,17 @@
 //! A future against a deadline.
 
 use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
+use core::time::Duration;
 
 use super::runtime::Runtime;
 use crate::Instant;
+use crate::connection::link::LATE;
+
+/// How long the future is still polled after a late wake-up: until the runtime, or another
+/// thread, has reported what had happened in time.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// What `future` gives, if that is before `deadline`.
 pub(crate) async fn before<R: Runtime, F: Future>(
@@ -13,7 +19,32 @@ pub(crate) async fn before<R: Runtime, F: Future>(
     deadline: Instant,
     future: F,
 ) -> Option<F::Output> {
+    until(runtime, deadline, pin!(future)).await
+}
+
+/// As [`before`], for what others bring about. A timer that comes much too late means that this
+/// side was suspended: what had happened in time counts then, and may still have to be reported.
+pub(crate) async fn in_time<R: Runtime, F: Future>(
+    runtime: &R,
+    deadline: Instant,
+    future: F,
+) -> Option<F::Output> {
     let mut future = pin!(future);
+    if let Some(output) = until(runtime, deadline, future.as_mut()).await {
+        return Some(output);
+    }
+    let now = R::now();
+    if now - deadline < LATE {
+        return None;
+    }
+    until(runtime, now + LAST_LOOK, future).await
+}
+
+async fn until<R: Runtime, F: Future>(
+    runtime: &R,
+    deadline: Instant,
+    mut future: Pin<&mut F>,
+) -> Option<F::Output> {
     let mut late = pin!(runtime.sleep_until(deadline));
     poll_fn(|cx| match (future.as_mut().poll(cx), late.as_mut().poll(cx)) {
         (Poll::Ready(output), _) => Poll::Ready(Some(output)),

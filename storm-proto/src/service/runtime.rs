@@ -63,6 +63,23 @@ pub trait Transport: Send + Unpin + 'static {
     /// Ready once the time that was armed has come. Only called while armed.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Makes the next attempts to read and to write ask the operating system, whatever the
+    /// runtime knows of readiness. Called when a deadline has passed, before it is judged: this
+    /// side may have been suspended meanwhile, and what had arrived in time counts, also if the
+    /// runtime has not reported it yet. The default is for transports that always ask.
+    ///
+    /// `Pending` postpones the judgement until the waker is woken.
+    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
+    /// True if bytes wait to be read, as far as that can be told without blocking. Asked only
+    /// where calls block, on the handle that writes.
+    fn has_input(&self) -> bool {
+        false
+    }
+
     /// Makes the drop of this transport a reset instead of an orderly end.
     fn reset(&mut self);
 

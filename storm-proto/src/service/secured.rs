@@ -33,6 +33,8 @@ pub(crate) struct Secured<T> {
     only_reads: bool,
     /// The handshake failed: bytes go through as they are.
     gave_up: bool,
+    /// The handshake has answered the peer since this was asked.
+    answered: bool,
     said_close: bool,
 }
 
@@ -65,6 +67,7 @@ impl<T: Transport> Secured<T> {
             sealed: Sealed::default(),
             only_reads: false,
             gave_up: false,
+            answered: false,
             said_close: false,
         }
     }
@@ -103,6 +106,12 @@ impl<T: Transport> Secured<T> {
         }
     }
 
+    /// True if the peer has sent a whole flight of the handshake, which was answered, since this
+    /// was asked last.
+    pub(crate) fn take_answered(&mut self) -> bool {
+        core::mem::take(&mut self.answered)
+    }
+
     /// What the handshake agreed on.
     pub(crate) fn facts(&self) -> Option<TlsFacts> {
         lock(&self.machine).stage.facts()
@@ -114,7 +123,9 @@ impl<T: Transport> Secured<T> {
         let mut rest = &self.unopened[..];
         let shaken = machine.stage.handshake(&mut rest);
         self.unopened = rest.to_vec();
+        let queued = self.sealed.records.len();
         machine.stage.answers(&mut self.sealed.records);
+        self.answered |= self.sealed.records.len() > queued;
         self.gave_up = shaken.is_err();
         shaken
     }
@@ -304,6 +315,14 @@ impl<T: Transport> Transport for Secured<T> {
         self.transport.poll_timer(cx)
     }
 
+    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.transport.poll_refresh(cx)
+    }
+
+    fn has_input(&self) -> bool {
+        self.transport.has_input()
+    }
+
     fn reset(&mut self) {
         self.transport.reset();
     }
@@ -322,6 +341,7 @@ impl<T: Transport> Transport for Secured<T> {
                 sealed,
                 only_reads: false,
                 gave_up: false,
+                answered: false,
                 said_close: false,
             })
         })

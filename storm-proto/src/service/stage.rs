@@ -79,6 +79,14 @@ impl<T: Transport> Transport for Stage<T> {
         each!(self, inner => inner.poll_timer(cx))
     }
 
+    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        each!(self, inner => inner.poll_refresh(cx))
+    }
+
+    fn has_input(&self) -> bool {
+        each!(self, inner => inner.has_input())
+    }
+
     fn reset(&mut self) {
         each!(self, inner => inner.reset());
     }

@@ -2,9 +2,11 @@
 //!
 //! Every wait of a driver goes through here, so that writing, pinging and deadlines go on
 //! whatever the application does. Where calls block, that takes two threads: `halves` has
-//! the waits of the one that reads. `secure` has those of the handshake of TLS.
+//! the waits of each. `secure` has those of the handshake of TLS, `late` what comes before a
+//! deadline is judged.
 
 mod halves;
+mod late;
 pub(crate) mod linger;
 #[cfg(feature = "tls")]
 mod secure;
@@ -48,7 +50,7 @@ pub(crate) struct Wire<T> {
     clock: fn() -> Instant,
     /// The limit of the session's outbox in bytes.
     limit: usize,
-    /// The time at the start of this turn.
+    /// The time at the start of this turn, or after what blocked or made progress since.
     now: Instant,
     /// Received since the link was told: within one turn, so it is little.
     bytes: u32,
@@ -56,6 +58,8 @@ pub(crate) struct Wire<T> {
     end_of_stream: bool,
     /// The link knows that this side does not read.
     paused: bool,
+    /// A deadline has passed, and is to be judged after a look at what had arrived.
+    late: bool,
     /// This is the reading half, on a thread of its own.
     half: bool,
     reads: u8,
@@ -77,6 +81,8 @@ pub(crate) enum Cut {
     Over,
     /// The handler panicked.
     Panicked,
+    /// The time of a close has passed: what has arrived is read, and then the connection is over.
+    Late,
 }
 
 /// What the link said when it was looked at.
@@ -98,6 +104,7 @@ impl<T: Transport> Wire<T> {
             messages: 0,
             end_of_stream: false,
             paused: false,
+            late: false,
             half: false,
             reads: 0,
             bulk: false,
@@ -124,6 +131,9 @@ impl<T: Transport> Wire<T> {
             }
             self.pause(shared, shared.is_paused());
             if self.paused {
+                if self.judge(shared) {
+                    continue;
+                }
                 if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
                     return Poll::Pending;
                 }
@@ -132,6 +142,9 @@ impl<T: Transport> Wire<T> {
             if let Some(mut kept) = self.kept.take() {
                 let len = kept.room().len();
                 return Poll::Ready(Some(Input { scratch: Some(kept), len }));
+            }
+            if self.late && shared.lock().link.has_looked() && self.judge(shared) {
+                continue;
             }
             if self.reads >= READS {
                 self.reads = 0;
@@ -149,6 +162,9 @@ impl<T: Transport> Wire<T> {
                 }
             }
             self.reads = 0;
+            if self.judge(shared) {
+                continue;
+            }
             if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
                 return Poll::Pending;
             }
@@ -181,7 +197,7 @@ impl<T: Transport> Wire<T> {
             return Poll::Ready(Ok(output));
         }
         self.pause(shared, true);
-        self.poll_quiet(cx, shared).map(|()| Err(Cut::Over))
+        self.poll_quiet(cx, shared).map(Err)
     }
 
     /// Writes, and waits until reading is not paused, and there is room for answers of `len`
@@ -206,6 +222,9 @@ impl<T: Transport> Wire<T> {
                 return Poll::Ready(true);
             }
             self.pause(shared, true);
+            if self.judge(shared) {
+                continue;
+            }
             if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
                 return Poll::Pending;
             }
@@ -214,6 +233,11 @@ impl<T: Transport> Wire<T> {
 
     /// An event other than a message.
     pub(crate) fn event(&mut self, shared: &Shared, event: Event<'_>) {
+        // An end starts a deadline, and handlers may have taken their time since the read. A Pong
+        // came with the read.
+        if !matches!(event, Event::Ping(_) | Event::Pong(_)) {
+            self.now = (self.clock)();
+        }
         self.tell(shared, |link, now| link.event(event, now));
     }
 
@@ -224,6 +248,11 @@ impl<T: Transport> Wire<T> {
         if self.is_half() {
             self.leave(shared);
         }
+    }
+
+    /// The head of the refusal that a client gets has arrived.
+    pub(crate) fn refused_by_peer(&mut self, shared: &Shared) {
+        self.tell(shared, Link::refused_by_peer);
     }
 
     /// Keeps the rest of an input, exactly sized, to be the next input.
@@ -240,19 +269,21 @@ impl<T: Transport> Wire<T> {
         self.limit
     }
 
-    pub(crate) fn now(&self) -> Instant {
-        self.now
-    }
-
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Only writes, keeps time, and sleeps. Ready once the connection is over.
-    fn poll_quiet(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+    /// Only writes, keeps time, and sleeps, for as long as the connection allows.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<Cut> {
         loop {
             if self.poll_turn(cx, shared).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Cut::Over);
+            }
+            if self.late && shared.lock().link.is_closing() {
+                return Poll::Ready(Cut::Late);
+            }
+            if self.judge(shared) {
+                continue;
             }
             if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
                 return Poll::Pending;
@@ -261,6 +292,9 @@ impl<T: Transport> Wire<T> {
     }
 
     /// One turn: bytes out, what the link owes, time in. Ready once the connection is over.
+    ///
+    /// Where a deadline has passed that would end the connection, [`Wire::judge`] is left to the
+    /// caller, when it has read what there is.
     fn poll_turn(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
         shared.set_awake();
         self.now = (self.clock)();
@@ -291,6 +325,7 @@ impl<T: Transport> Wire<T> {
             if !self.outbox.is_empty() {
                 match self.poll_write(cx) {
                     Poll::Ready(Ok(n)) => {
+                        self.refresh_now();
                         look = self.look(shared, Some(n));
                         continue;
                     }
@@ -301,6 +336,7 @@ impl<T: Transport> Wire<T> {
                     }
                     Poll::Pending => {
                         let step = look.step;
+                        self.refresh_now();
                         look = self.look(shared, Some(0));
                         if let Some(roomy) = self.outbox.shrink() {
                             pool::give_spare(roomy);
@@ -319,10 +355,27 @@ impl<T: Transport> Wire<T> {
                 continue;
             }
             if self.poll_due(cx, look.deadline).is_pending() {
+                self.go_on(shared);
                 return Poll::Pending;
             }
+            if shared.lock().link.is_condemning(self.now) {
+                if self.late || self.transport.poll_refresh(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.late = true;
+                continue;
+            }
+            self.late = false;
             shared.lock().link.handle_timeout(self.now);
             look = self.look(shared, None);
+        }
+    }
+
+    /// Takes the time anew if something has blocked since, or a write is about to start a
+    /// deadline.
+    fn refresh_now(&mut self) {
+        if T::BLOCKS || !self.outbox.is_empty() {
+            self.now = (self.clock)();
         }
     }
 
@@ -427,27 +480,6 @@ impl<T: Transport> Wire<T> {
         Poll::Ready(Ok(n))
     }
 
-    /// Ready if a deadline has passed. The clock decides: a runtime may delay its timers.
-    fn poll_due(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        let Some(at) = deadline else { return Poll::Pending };
-        if self.now >= at {
-            return Poll::Ready(());
-        }
-        loop {
-            // Armed for the earliest deadline and never moved later: it fires and is asked anew.
-            if at < self.armed {
-                self.transport.arm(at);
-                self.armed = at;
-            }
-            ready!(self.transport.poll_timer(cx));
-            self.armed = Instant::NEVER;
-            self.now = (self.clock)();
-            if self.now >= at {
-                return Poll::Ready(());
-            }
-        }
-    }
-
     #[inline]
     fn pause(&mut self, shared: &Shared, paused: bool) {
         if self.paused != paused {
@@ -463,6 +495,9 @@ impl<T: Transport> Wire<T> {
         receiver: Option<&mut Receiver>,
         read: io::Result<Input>,
     ) -> Option<Input> {
+        if T::BLOCKS {
+            self.now = (self.clock)();
+        }
         match read {
             Ok(input) if input.len > 0 => {
                 self.bytes = self.bytes.saturating_add(input.len as u32);

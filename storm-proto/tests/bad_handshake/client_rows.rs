@@ -1,5 +1,7 @@
 //! Answers to a client.
 
+use storm_proto::websocket::handshake::HeadLimit;
+
 use super::verdict::{Answer, Fate, answer, key, right};
 use crate::support::http::Text;
 use crate::support::proof::accept_of;
@@ -32,20 +34,30 @@ fn a_status_line_that_is_none_fails() {
         "HTTP/1.1  101 Switching Protocols",
         "HTTP/1.1 0101 Switching Protocols",
         "HTTP/1.1 10 Switching Protocols",
-        "HTTP/1.1\t101\tSwitching Protocols",
+        "HTTP/1.1 1011",
+        "HTTP/1.1 10",
+        "HTTP/1.1",
+        "HTTP/2 101",
+        "http/1.1 101",
         "101 Switching Protocols",
-        "",
         " ",
     ];
-    check(lines.map(|line| answer("HB-C001", Fate::Invalid, started(line))));
+    check(lines.map(|line| answer("HB-C001", Fate::NotHttp, started(line))));
+    check([
+        answer("HB-C001", Fate::NotHttp, started("HTTP/1.1\t101\tSwitching Protocols")),
+        // An empty line is forgiven, and a header is no status line.
+        answer("HB-C001", Fate::NotHttp, started("")),
+        Answer::new("HB-C001", Fate::Opens, [b"\r\n", &right().wire()[..]].concat()),
+        Answer::new("HB-C001", Fate::Invalid, b"\r\n".repeat(5)),
+    ]);
 }
 
 #[test]
 fn only_http_1_1_opens() {
     check([
         answer("HB-C002", Fate::Version, started("HTTP/1.0 101 Switching Protocols")),
-        answer("HB-C002", Fate::Invalid, started("HTTP/2.0 101 Switching Protocols")),
-        answer("HB-C002", Fate::Invalid, started("HTTP/1.2 101 Switching Protocols")),
+        answer("HB-C002", Fate::Version, started("HTTP/2.0 101 Switching Protocols")),
+        answer("HB-C002", Fate::Version, started("HTTP/1.2 101 Switching Protocols")),
     ]);
 }
 
@@ -154,12 +166,35 @@ fn other_headers_of_the_101_are_the_applications_business() {
 #[test]
 fn a_head_without_an_end_fails_at_the_limit() {
     let endless = |line: &[u8], count| [&b"HTTP/1.1 101 x\r\n"[..], &line.repeat(count)].concat();
+    let over = Fate::TooLarge;
+    let lines = [&[b'a'; 8000][..], b"\r\n"].concat();
+    let endless_start = [&b"HTTP/1.1 101 "[..], &[b'a'; 8193]].concat();
     check([
-        Answer::new("HB-C031", Fate::Invalid, endless(b"a: b\r\n", 101)),
+        Answer::new("HB-C031", over(HeadLimit::Headers(100)), endless(b"a: b\r\n", 101)),
         Answer::new("HB-C031", Fate::Unfinished, endless(b"a: b\r\n", 100)),
-        Answer::new("HB-C031", Fate::Invalid, endless(&[b'a'; 8193], 1)),
-        Answer::new("HB-C031", Fate::Invalid, endless(&[&[b'a'; 8000][..], b"\r\n"].concat(), 3)),
-        Answer::new("HB-C031", Fate::Invalid, vec![b'a'; 8193]),
+        Answer::new("HB-C031", over(HeadLimit::HeaderLine(8192)), endless(&[b'a'; 8193], 1)),
+        Answer::new("HB-C031", over(HeadLimit::Bytes(16 << 10)), endless(&lines, 3)),
+        Answer::new("HB-C031", over(HeadLimit::StartLine(8192)), endless_start),
+    ]);
+}
+
+#[test]
+fn the_body_of_a_refusal_ends_where_rfc_9112_says() {
+    let chunked = b"4\r\nnope\r\n0\r\n";
+    let refused = |lines: &[(&str, &str)], body: &[u8]| {
+        let text = lines.iter().fold(page(403), |text, (name, value)| text.add(name, value));
+        Answer::new("HB-C010", Fate::Refused(403), [&text.wire()[..], body].concat())
+    };
+    check([
+        refused(&[("Transfer-Encoding", "chunked")], chunked),
+        refused(&[("Transfer-Encoding", "Chunked"), ("Content-Length", "1")], chunked),
+        refused(&[("Transfer-Encoding", "chunked")], b"no chunk at all"),
+        refused(&[("Transfer-Encoding", "gzip")], b"to the end"),
+        refused(&[("Connection", "keep-alive")], b"to the end"),
+        refused(&[("Content-Length", "2, 2")], b"no"),
+        refused(&[("Content-Length", "2"), ("Content-Length", "2")], b"no"),
+        refused(&[("Content-Length", "+2")], b"no"),
+        refused(&[("Content-Length", "2, 3")], b"no"),
     ]);
 }
 
@@ -198,10 +233,15 @@ fn a_client_is_as_strict_as_a_server() {
 #[test]
 fn what_is_no_http_fails() {
     check([
-        answer("HB-C041", Fate::Invalid, started("\u{feff}HTTP/1.1 101 Switching Protocols")),
-        Answer::new("HB-C041", Fate::Invalid, b"<!DOCTYPE html>\n<html>"),
-        Answer::new("HB-C041", Fate::Invalid, b"<!DOCTYPE html>\r\n<html>\r\n\r\n"),
-        Answer::new("HB-C041", Fate::Invalid, b"\x15\x03\x03\0\x02\x02\x28"),
-        Answer::new("HB-C041", Fate::Invalid, b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
+        answer("HB-C041", Fate::NotHttp, started("\u{feff}HTTP/1.1 101 Switching Protocols")),
+        Answer::new("HB-C041", Fate::NotHttp, b"<"),
+        Answer::new("HB-C041", Fate::NotHttp, b"<!DOCTYPE html>\n<html>"),
+        Answer::new("HB-C041", Fate::NotHttp, b"SSH-2.0-OpenSSH_9.6\r\n"),
+        Answer::new("HB-C041", Fate::NotHttp, b"220 mail.example ESMTP\r\n"),
+        Answer::new("HB-C041", Fate::NotHttp, b"\n"),
+        Answer::new("HB-C041", Fate::NotHttp, b"\0"),
+        Answer::new("HB-C041", Fate::NotHttp, b"\x4a\0\0\0\x0a8.0.36"),
+        Answer::new("HB-C041", Fate::Tls, b"\x15\x03\x03\0\x02\x02\x28"),
+        Answer::new("HB-C041", Fate::Tls, b"\x16\x03\x01"),
     ]);
 }

@@ -88,6 +88,29 @@ fn hb_c011_a_refusal_is_told_although_its_body_comes_too_slowly() {
 }
 
 #[test]
+fn hb_c010_a_refusal_is_told_half_a_second_after_its_head_at_the_latest() {
+    let rows: [(Text, &[u8]); 4] = [
+        (page(503).add("Connection", "keep-alive"), b"busy"),
+        (page(503).add("Content-Length", "100"), b"busy"),
+        (page(503).add("Transfer-Encoding", "chunked"), b"ff\r\nbusy"),
+        (page(503), b""),
+    ];
+    for (head, body) in rows {
+        let mut client = client();
+        client.give(&head.wire()).give(body).wait_millis(499);
+        assert!(client.connection.handshake_error().is_none(), "{head:?}");
+        client.wait_millis(1);
+        let Some(HandshakeError::Refused(refusal)) = client.connection.handshake_error() else {
+            panic!("told: {head:?}");
+        };
+        assert_eq!(
+            (refusal.status, &refusal.body[..]),
+            (503, if body.is_empty() { &b""[..] } else { b"busy" })
+        );
+    }
+}
+
+#[test]
 fn hb_c029_a_cookie_in_the_101_is_passed_on() {
     let mut client = client();
     client.give(&right().add("Set-Cookie", "id=1").wire());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use storm_proto::websocket::handshake::{
-    Accept, ClientHandshake, HandshakeError, HeadLimits, Offer, ServerHandshake,
+    Accept, ClientHandshake, HandshakeError, HeadLimit, HeadLimits, Offer, ServerHandshake,
 };
 use storm_proto::{Options, Random};
 
@@ -195,6 +195,12 @@ pub(crate) enum Fate {
     Opens,
     /// No valid answer.
     Invalid,
+    /// The first bytes are no status line.
+    NotHttp,
+    /// They are those of TLS.
+    Tls,
+    /// Over a limit.
+    TooLarge(HeadLimit),
     /// Another version of HTTP.
     Version,
     Upgrade,
@@ -311,6 +317,9 @@ impl ReadAnswer {
 pub(crate) fn fate_of(error: &HandshakeError) -> Fate {
     match error {
         HandshakeError::InvalidResponse => Fate::Invalid,
+        HandshakeError::NotHttp => Fate::NotHttp,
+        HandshakeError::Tls => Fate::Tls,
+        HandshakeError::TooLarge(limit) => Fate::TooLarge(*limit),
         HandshakeError::Version => Fate::Version,
         HandshakeError::Upgrade => Fate::Upgrade,
         HandshakeError::Connection => Fate::Connection,

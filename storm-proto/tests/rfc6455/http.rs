@@ -1,6 +1,9 @@
 //! RFC 9110, 9112 and 6585: the HTTP that the handshake stands on.
 
-use storm_proto::websocket::handshake::{HandshakeError, HeadLimits, Offer};
+use storm_proto::Origins;
+use storm_proto::websocket::handshake::{
+    HandshakeError, HeadLimits, Offer, Request, ServerHandshake,
+};
 
 use super::s04_1_client::{request_to, verdict};
 use super::s04_2_server::status;
@@ -139,6 +142,19 @@ fn q2_2_01_only_cr_lf_ends_a_line_wherever_it_stands() {
 }
 
 #[test]
+fn q2_3_01_a_malformed_version_is_a_400_and_another_one_a_505() {
+    for version in ["HTTP/1.2", "HTTP/2.0", "HTTP/3.0", "HTTP/0.9", "HTTP/9.9"] {
+        assert_eq!(started(&format!("GET / {version}")), 505, "{version}");
+    }
+    for version in ["HTTP/2", "HTTP/1.", "HTTP/1.10", "HTTP/1,1", "http/1.1", "HTTPS/1.1", "", "x"]
+    {
+        assert_eq!(started(&format!("GET / {version}")), 400, "{version}");
+    }
+    let refused = verdict(|text| text.start("HTTP/2.0 101 x"));
+    assert!(matches!(refused, Some(HandshakeError::Version)));
+}
+
+#[test]
 fn q2_2_02_no_blank_stands_before_the_first_header() {
     for line in [" X: y", "\tX: y", " ", "\t", "  folded"] {
         assert_eq!(status(&Text::request().first_line(line)), 400, "{line:?}");
@@ -147,12 +163,11 @@ fn q2_2_02_no_blank_stands_before_the_first_header() {
 
 #[test]
 fn q2_2_03_empty_lines_before_the_request_line_are_ignored() {
-    for count in 0..4 {
+    for (count, status) in [(0, 101), (1, 101), (4, 101), (5, 400), (1_000, 400)] {
         let bytes = [b"\r\n".repeat(count), Text::request().wire()].concat();
-        assert_eq!(ask(&bytes).status(), 101, "{count}");
+        assert_eq!(ask(&bytes).status(), status, "{count}");
     }
-    let endless = b"\r\n".repeat(10_000);
-    assert_eq!(ask(&endless).status(), 414, "within the limit of the head");
+    assert_eq!(ask(&b"\r\n".repeat(5)).status(), 400, "at once");
 }
 
 #[test]
@@ -176,6 +191,44 @@ fn q3_2_01_a_request_has_exactly_one_valid_host() {
     }
     for value in ["a", "A.example", "a:1", "127.0.0.1", "[::1]:80", "xn--bcher-kva.example"] {
         assert_eq!(host(value), 101, "{value:?}");
+    }
+}
+
+#[test]
+fn q3_2_2_01_an_absolute_target_is_accepted_with_and_without_a_path() {
+    for (target, path, query) in [
+        ("http://example.org", "/", None),
+        ("http://example.org?x", "/", Some("x")),
+        ("HTTP://example.org:80/p?x", "/p", Some("x")),
+        ("ws://[::1]?", "/", Some("")),
+    ] {
+        assert_eq!(started(&format!("GET {target} HTTP/1.1")), 101, "{target}");
+        let request = read(&Text::request().start(format!("GET {target} HTTP/1.1")));
+        assert_eq!((request.path(), request.query()), (path, query), "{target}");
+    }
+}
+
+#[test]
+fn q3_2_2_02_an_absolute_target_counts_and_the_host_header_is_ignored() {
+    let request = read(&Text::request().start("GET http://Other.example:81/ HTTP/1.1"));
+    assert_eq!(request.host(), Some("Other.example:81"));
+    assert_eq!(request.header("Host"), Some("Other.example:81"));
+    for (origin, passes) in [("http://other.example:81", true), ("http://example.org", false)] {
+        let text = Text::request().start("GET http://Other.example:81 HTTP/1.1");
+        let request = read(&text.add("Origin", origin));
+        assert_eq!(Origins::same().check(&request).is_ok(), passes, "{origin}");
+    }
+}
+
+fn read(text: &Text) -> Request {
+    ServerHandshake::new(HeadLimits::new()).receive(&mut &text.wire()[..]).unwrap().unwrap()
+}
+
+#[test]
+fn p5_3_01_a_field_that_is_no_list_stands_there_once() {
+    for (name, value) in [("Origin", "http://a"), ("Authorization", "x")] {
+        let twice = Text::request().add(name, value).add(name, value);
+        assert_eq!(status(&twice), 400, "{name}");
     }
 }
 
@@ -213,6 +266,36 @@ fn q6_3_01_a_length_that_is_no_number_is_refused() {
         let plain = format!("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
         assert_eq!(ask(plain.as_bytes()).status(), 400, "{length:?}");
     }
+}
+
+/// The body of a refusal with these lines in its head, if it is known before the stream ends.
+fn refused_with(lines: &[(&str, &str)], body: &[u8]) -> Option<Vec<u8>> {
+    let text = Text::answer_to("").start("HTTP/1.1 403 No");
+    let text = lines.iter().fold(text, |text, (name, value)| text.add(name, value));
+    let mut client = Endpoint::client(quiet(), &Offer::new());
+    client.give(&text.wire()).give(body);
+    match client.connection.handshake_error()? {
+        HandshakeError::Refused(refusal) => Some(refusal.body.to_vec()),
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn q6_3_02_the_body_of_a_refusal_ends_where_its_length_says() {
+    let none = || Some(Vec::new());
+    for (length, body) in
+        [("2", Some(b"no".into())), ("2, 2", Some(b"no".into())), ("+2", none()), ("2, 3", none())]
+    {
+        assert_eq!(refused_with(&[("Content-Length", length)], b"nope"), body, "{length}");
+    }
+    assert_eq!(refused_with(&[], b"nope"), None, "it may go on to the end of the stream");
+}
+
+#[test]
+fn q7_1_01_a_chunked_body_is_put_together() {
+    let chunked = [("Transfer-Encoding", "chunked"), ("Content-Length", "1")];
+    let body = b"2;x\r\nno\r\nA\r\nt for you\n\r\n0\r\n\r\n";
+    assert_eq!(refused_with(&chunked, body), Some(b"not for you\n".into()));
 }
 
 #[test]

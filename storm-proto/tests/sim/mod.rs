@@ -47,9 +47,14 @@ struct Network {
 impl Sim {
     /// Runs every task that is ready, until none is.
     pub(crate) fn run() {
+        assert!(Sim::run_for(1_000_000), "the tasks never come to rest");
+    }
+
+    /// Runs tasks that are ready so many times; true if none is left.
+    pub(crate) fn run_for(polls: usize) -> bool {
         let ready = READY.with(|ready| ready.borrow().clone());
-        for _ in 0..1_000_000 {
-            let Some(id) = ready.lock().unwrap().pop_front() else { return };
+        for _ in 0..polls {
+            let Some(id) = ready.lock().unwrap().pop_front() else { return true };
             let Some(mut task) = TASKS.with(|tasks| tasks.borrow_mut()[id].take()) else {
                 continue;
             };
@@ -58,7 +63,7 @@ impl Sim {
                 TASKS.with(|tasks| tasks.borrow_mut()[id] = Some(task));
             }
         }
-        panic!("the tasks never come to rest");
+        false
     }
 
     /// Lets time pass: every timer on the way fires at its time.
@@ -77,6 +82,20 @@ impl Sim {
         }
         CLOCK.set(end);
         Sim::run();
+    }
+
+    /// Suspends this side for this long: no timer fires on the way, then all that are due do.
+    pub(crate) fn suspend(duration: Duration) {
+        Sim::hold_up(duration);
+        for waker in due(Sim::now()) {
+            waker.wake();
+        }
+        Sim::run();
+    }
+
+    /// Lets time pass in the middle of what runs: a handler that holds up its thread.
+    pub(crate) fn hold_up(duration: Duration) {
+        CLOCK.set(Sim::now() + duration);
     }
 
     /// Runs a future of the test's own to its end; it must need no more than has happened.
@@ -256,12 +275,17 @@ struct Pipe {
     room: usize,
     ended: bool,
     reset: bool,
+    /// What the test has done is not reported yet: only who asks again learns of it.
+    unseen: bool,
+    /// What comes again and again.
+    endless: Vec<u8>,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 impl Pipe {
     fn wake(&mut self) {
+        self.unseen = false;
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
         }
@@ -275,6 +299,8 @@ pub(crate) struct SimStream {
     incoming: Shared,
     outgoing: Shared,
     armed: Option<Instant>,
+    /// The next read and the next write ask the network, whatever was reported.
+    asks: [bool; 2],
     reset: bool,
 }
 
@@ -292,6 +318,8 @@ fn stream_and_peer() -> (SimStream, Peer) {
             room: 1 << 20,
             ended: false,
             reset: false,
+            unseen: false,
+            endless: Vec::new(),
             reader: None,
             writer: None,
         }))
@@ -301,6 +329,7 @@ fn stream_and_peer() -> (SimStream, Peer) {
         incoming: to_machine.clone(),
         outgoing: to_test.clone(),
         armed: None,
+        asks: [false; 2],
         reset: false,
     };
     (stream, Peer { incoming: to_test, outgoing: to_machine })
@@ -312,7 +341,12 @@ impl Transport for SimStream {
         if pipe.reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        if pipe.bytes.is_empty() && !pipe.ended {
+        if pipe.bytes.is_empty() && !pipe.endless.is_empty() {
+            let more = pipe.endless.clone();
+            pipe.bytes.extend(more);
+        }
+        if (pipe.unseen && !self.asks[0]) || (pipe.bytes.is_empty() && !pipe.ended) {
+            self.asks[0] = false;
             pipe.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -333,12 +367,14 @@ impl Transport for SimStream {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let mut written = 0;
-        for chunk in chunks {
+        let unseen = pipe.unseen && !self.asks[1];
+        for chunk in chunks.iter().filter(|_| !unseen) {
             let n = chunk.len().min(pipe.room - pipe.bytes.len());
             pipe.bytes.extend(&chunk[..n]);
             written += n;
         }
         if written == 0 {
+            self.asks[1] = false;
             pipe.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -361,6 +397,11 @@ impl Transport for SimStream {
         }
     }
 
+    fn poll_refresh(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        self.asks = [true; 2];
+        Poll::Ready(())
+    }
+
     fn reset(&mut self) {
         self.reset = true;
     }
@@ -381,6 +422,26 @@ impl Peer {
         pipe.wake();
         drop(pipe);
         Sim::run();
+    }
+
+    /// Sends bytes that arrive while the machine's side is away: nothing runs, and its runtime
+    /// has not seen them when it comes back.
+    pub(crate) fn send_unseen(&self, bytes: &[u8]) {
+        let mut pipe = self.outgoing.lock().unwrap();
+        pipe.bytes.extend(bytes);
+        pipe.unseen = true;
+    }
+
+    /// Has these bytes arrive again and again from now on.
+    pub(crate) fn send_endlessly(&self, bytes: &[u8]) {
+        self.outgoing.lock().unwrap().endless = bytes.to_vec();
+    }
+
+    /// Takes what the network holds while the machine's side is away.
+    pub(crate) fn take_unseen(&self) -> Vec<u8> {
+        let mut pipe = self.incoming.lock().unwrap();
+        pipe.unseen = true;
+        pipe.bytes.drain(..).collect()
     }
 
     /// Takes what the machine has sent, again and again until it sends no more.
@@ -432,6 +493,12 @@ impl Peer {
         pipe.wake();
         drop(pipe);
         Sim::run();
+    }
+
+    /// Ends the test's direction while the machine's side is away.
+    pub(crate) fn end_unseen(&self) {
+        let mut pipe = self.outgoing.lock().unwrap();
+        (pipe.ended, pipe.unseen) = (true, true);
     }
 
     /// Resets both directions.

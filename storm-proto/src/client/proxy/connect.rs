@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::tunnel::{Endpoint, Progress};
 use super::{Credentials, ProxyError};
 use crate::websocket::handshake::HeadLimits;
-use crate::websocket::handshake::head::{HeadReader, parse_response};
+use crate::websocket::handshake::head::{HeadError, HeadReader, parse_response};
 
 /// How many interim answers (1xx) are skipped before the proxy is given up.
 const MAX_INTERIM: u8 = 8;
@@ -35,7 +35,7 @@ fn basic(credentials: &Credentials) -> String {
 
 impl Connect {
     pub(super) fn new() -> Connect {
-        Connect { head: HeadReader::new(HeadLimits::new()), interim: 0 }
+        Connect { head: HeadReader::of_response(HeadLimits::new()), interim: 0 }
     }
 
     /// Takes bytes up to the end of the head. A tunnel starts right behind it, whatever
@@ -43,7 +43,7 @@ impl Connect {
     pub(super) fn receive(&mut self, input: &mut &[u8]) -> Result<Progress, ProxyError> {
         while let Some(head) = self.head.receive(input) {
             let head = head.and_then(|(bytes, count)| parse_response(bytes, count));
-            match head.map_err(|_| ProxyError::InvalidResponse)?.status {
+            match head.map_err(of_head)?.status {
                 200..=299 => return Ok(Progress::Open),
                 // 101 switches to what nobody asked for.
                 status @ (100 | 102..=199) => self.skip(status)?,
@@ -62,10 +62,18 @@ impl Connect {
     }
 }
 
+fn of_head(error: HeadError) -> ProxyError {
+    match error {
+        HeadError::TooLarge(limit) => ProxyError::TooLarge(limit),
+        _ => ProxyError::InvalidResponse,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tunnel::tests::{first, play};
     use super::*;
+    use crate::websocket::handshake::HeadLimit;
     use alloc::vec::Vec;
 
     fn answered(answer: &str) -> Result<Vec<u8>, ProxyError> {
@@ -139,7 +147,8 @@ mod tests {
         let lines = "x: y\r\n".repeat(10_000);
         assert_eq!(connect.receive(&mut &b"HTTP/1.1 200 x\r\n"[..]), Ok(Progress::More));
         let mut input = lines.as_bytes();
-        assert_eq!(connect.receive(&mut input), Err(ProxyError::InvalidResponse));
+        let over = ProxyError::TooLarge(HeadLimit::Headers(100));
+        assert_eq!(connect.receive(&mut input), Err(over));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::SocksReply;
 use crate::client::reconnect::{Verdict, is_passing};
+use crate::websocket::handshake::HeadLimit;
 
 /// Why there is no way through a proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +35,11 @@ pub enum ProxyError {
     Login,
     /// The proxy speaks SOCKS5 and did not connect.
     Socks(SocksReply),
-    /// The answer is no valid one of the protocol, or one over the limits.
+    /// The answer is no valid one of the protocol.
     InvalidResponse,
+    /// The head of the answer to CONNECT is over one of the default
+    /// [`HeadLimits`](crate::websocket::handshake::HeadLimits).
+    TooLarge(HeadLimit),
     /// The stream ended before the tunnel was open.
     EndOfStream,
 }
@@ -82,6 +86,9 @@ impl fmt::Display for ProxyError {
             ProxyError::Login => "the proxy did not accept user and password",
             ProxyError::Socks(reply) => return write!(f, "the proxy did not connect: {reply}"),
             ProxyError::InvalidResponse => "the proxy did not answer as one",
+            ProxyError::TooLarge(limit) => {
+                return write!(f, "the proxy's answer is over a limit: {limit}");
+            }
             ProxyError::EndOfStream => "the proxy closed before the tunnel was open",
         })
     }

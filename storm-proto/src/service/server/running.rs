@@ -170,8 +170,11 @@ impl<R: Runtime> Running<R> {
         }
         self.registry.say_goodbye(drain.code);
         if before(&self.runtime, deadline, self.registry.empty()).await.is_none() {
-            self.registry.all().iter().for_each(Session::abort);
+            // What had arrived in time counts: each session looks once more before its end.
+            let left = self.registry.all();
+            left.iter().for_each(|session| session.shared().cut_off());
             before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
+            left.iter().for_each(Session::abort);
         }
         let after_it = self.registry.tally();
         let clean = after_it.clean - before_it.clean;

@@ -90,6 +90,9 @@ pub(super) struct Rare {
     pub(super) waiting: Vec<(u64, Waker)>,
     /// The driver's reading half, if it waits for the same.
     pub(super) reader: Option<Waker>,
+    /// The reading half is to leave its call of the handler: the time of a close has passed, and
+    /// what has arrived is to be read before the connection is over.
+    pub(super) last_read: bool,
     pub(super) next_ticket: u64,
     pub(super) ended: Option<(Instant, Arc<DisconnectReason>)>,
     /// What was left to do for its connection then.
@@ -453,6 +456,35 @@ impl Shared {
         self.lock().link.reason()?.error.clone()
     }
 
+    /// A whole step of the opening arrived; see [`Link::stepped`].
+    pub(crate) fn stepped(&self) {
+        let now = (self.identity.clock)();
+        self.lock().link.stepped(now);
+    }
+
+    /// Calls the reading half back from the handler, if it can be called, where a close has taken
+    /// its time.
+    pub(crate) fn read_last(&self) {
+        let mut inner = self.lock();
+        if !inner.link.is_closing() {
+            return;
+        }
+        inner.rare().last_read = true;
+        let reader = inner.rare().reader.take();
+        drop(inner);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// The server does not wait any longer; see [`Link::cut_off`].
+    pub(crate) fn cut_off(&self) {
+        let now = (self.identity.clock)();
+        let mut inner = self.lock_in_order();
+        inner.link.cut_off(now);
+        self.changed(inner);
+    }
+
     /// The handshake of TLS is done.
     #[cfg(feature = "tls")]
     pub(crate) fn secured(&self, facts: TlsFacts) {
@@ -543,6 +575,11 @@ impl Inner {
     /// Registers the reading half with those who wait.
     pub(crate) fn wait_to_read(&mut self, waker: &Waker) {
         self.rare().reader = Some(waker.clone());
+    }
+
+    /// The reading half is to leave its call of the handler; see [`Shared::read_last`].
+    pub(crate) fn is_last_read(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.last_read)
     }
 
     /// The last word was said.

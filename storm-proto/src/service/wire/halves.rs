@@ -9,12 +9,20 @@
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use super::{Cut, Input, Wire};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::Receiver;
 use crate::service::runtime::Transport;
 use crate::service::session::{Session, Shared};
+
+/// How long the writing half waits for the reading one before it judges a deadline: what that
+/// has read is reported within it, also on a machine that is busy.
+const REPORT: Duration = Duration::from_millis(100);
+
+/// How long it waits at most, if there is still something to be read.
+const LONGEST: Duration = Duration::from_secs(2);
 
 impl<T: Transport> Wire<T> {
     /// The opening is done: where calls block, writing moves to a thread of its own.
@@ -78,9 +86,52 @@ impl<T: Transport> Wire<T> {
         call: Pin<&mut F>,
     ) -> Poll<Result<F::Output, Cut>> {
         shared.set_reading(false);
-        match call.poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => self.poll_over(cx, shared).map(|()| Err(Cut::Over)),
+        if let Poll::Ready(output) = call.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let mut inner = shared.lock();
+        if inner.is_over() {
+            return Poll::Ready(Err(Cut::Over));
+        }
+        if inner.is_last_read() {
+            return Poll::Ready(Err(Cut::Late));
+        }
+        inner.wait_to_read(cx.waker());
+        Poll::Pending
+    }
+
+    /// All that the writing half waits for. Ready once the connection is over.
+    fn poll_writing(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        loop {
+            if self.poll_turn(cx, shared).is_ready() {
+                return Poll::Ready(());
+            }
+            if self.late && self.poll_report(cx, shared).is_ready() {
+                self.judge(shared);
+                continue;
+            }
+            if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Waits for the reading half to report what had arrived when a deadline was found to have
+    /// passed. What it has read and not reported yet cannot be seen from here, so it gets some
+    /// time; and more, while there is something that it has not read.
+    fn poll_report(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        if !shared.is_reading() {
+            shared.read_last();
+        }
+        let Some(late) = shared.lock().link.late() else { return Poll::Ready(()) };
+        let mut until = late + REPORT;
+        loop {
+            ready!(self.poll_due(cx, Some(until)));
+            let goes_on = shared.is_reading() && self.transport.has_input();
+            if !goes_on || self.now - late >= LONGEST {
+                return Poll::Ready(());
+            }
+            until = self.now + REPORT;
         }
     }
 
@@ -165,7 +216,7 @@ struct Writer<T: Transport> {
 impl<T: Transport> Writer<T> {
     async fn run(mut self) {
         let Some(wire) = &mut self.wire else { return };
-        poll_fn(|cx| wire.poll_quiet(cx, self.session.shared())).await;
+        poll_fn(|cx| wire.poll_writing(cx, self.session.shared())).await;
     }
 }
 

@@ -39,9 +39,16 @@ impl<T: Transport> Wire<Stage<T>> {
                 return Poll::Ready(None);
             }
             let Stage::Tls(secured) = &mut self.transport else { return Poll::Ready(None) };
-            if let Poll::Ready(shaken) = secured.poll_handshake(cx) {
+            let shaken = secured.poll_handshake(cx);
+            if secured.take_answered() || shaken.is_ready() {
+                shared.stepped();
+            }
+            if let Poll::Ready(shaken) = shaken {
                 let facts = || secured.facts().ok_or_else(|| TlsError::truncated().into());
                 return Poll::Ready(Some(shaken.and_then(|()| facts())));
+            }
+            if self.judge(shared) {
+                continue;
             }
             if shared.fall_asleep(cx.waker(), false) {
                 return Poll::Pending;

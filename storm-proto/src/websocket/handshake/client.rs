@@ -4,10 +4,14 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::head::{HeadLimits, HeadReader, Headers, ResponseHead, parse_response};
+use super::body::Body;
+use super::head::{
+    HeadError, HeadLimit, HeadLimits, HeadReader, Headers, ResponseHead, parse_response,
+};
 use super::response::{HeaderError, HeaderList};
 use super::{accept_key, extensions, token};
 use crate::client::uri::Uri;
@@ -18,8 +22,9 @@ use crate::websocket::deflate::{self, Agreed, Deflate};
 /// How many interim answers (1xx) are skipped before the server is given up.
 pub(crate) const MAX_INTERIM: u8 = 8;
 
-/// How much of the body of a refusal is kept: enough for a message to a human.
-pub(crate) const MAX_BODY: usize = 4 << 10;
+/// How long the body of a refusal is waited for behind its head: long enough for one on its way,
+/// and short, since many servers name no length and keep the connection open.
+pub(crate) const BODY_WAIT: Duration = Duration::from_millis(500);
 
 /// What a client asks for beyond the address.
 #[derive(Clone, Default, Debug)]
@@ -128,7 +133,8 @@ pub struct Refusal {
     pub status: u16,
     /// The headers, such as `Location`, `Retry-After` or `WWW-Authenticate`.
     pub headers: Headers,
-    /// The first 4 KiB of the body, as they came.
+    /// The first 4 KiB of the body, out of their chunks if they came in chunks; less if no more
+    /// came within half a second. Empty if its length is no number.
     pub body: Bytes,
 }
 
@@ -142,8 +148,14 @@ pub enum HandshakeError {
     InvalidSubprotocol,
     /// The server answered with something other than 101.
     Refused(Box<Refusal>),
-    /// The answer is no valid HTTP response, or one over the limits.
+    /// The answer is no valid HTTP response, or more than 8 interim ones (1xx) came before it.
     InvalidResponse,
+    /// What the server sent first is no status line: it speaks something other than HTTP.
+    NotHttp,
+    /// The server answered in TLS, and was spoken to without.
+    Tls,
+    /// The head of the answer is over one of the [`HeadLimits`].
+    TooLarge(HeadLimit),
     /// The server speaks HTTP/1.0 or HTTP/2.
     Version,
     /// The answer has no `Upgrade: websocket`.
@@ -189,6 +201,11 @@ impl fmt::Display for HandshakeError {
                 "an offered subprotocol is not a token or is offered twice"
             }
             HandshakeError::InvalidResponse => "the server did not answer in valid http",
+            HandshakeError::NotHttp => "the server does not speak http at this address",
+            HandshakeError::Tls => "the server speaks tls at this address: use wss:// for it",
+            HandshakeError::TooLarge(limit) => {
+                return write!(f, "the server's answer is over a limit: {limit}");
+            }
             HandshakeError::Version => "the server does not speak http/1.1",
             HandshakeError::Upgrade => "the server's answer has no valid upgrade header",
             HandshakeError::Connection => "the server's answer has no valid connection header",
@@ -214,16 +231,15 @@ pub struct ClientHandshake {
     deflate: Option<Deflate>,
     head: HeadReader,
     interim: u8,
-    refusal: Option<RefusedBody>,
+    refusal: Option<Refusing>,
 }
 
-/// The body of a refusal while it arrives.
+/// A refusal while its body arrives.
 #[derive(Debug)]
-struct RefusedBody {
+struct Refusing {
     status: u16,
     headers: Headers,
-    body: Vec<u8>,
-    missing: usize,
+    body: Body,
 }
 
 impl ClientHandshake {
@@ -243,7 +259,7 @@ impl ClientHandshake {
             accept_key: accept_key::accept_key(key.as_bytes()),
             subprotocols: offer.subprotocols.clone(),
             deflate: offer.deflate,
-            head: HeadReader::new(limits),
+            head: HeadReader::of_response(limits),
             interim: 0,
             refusal: None,
         };
@@ -260,17 +276,21 @@ impl ClientHandshake {
                 Ok((bytes, count)) => parse_response(bytes, count),
                 Err(error) => Err(error),
             };
-            let Ok(head) = head else { return Some(Err(HandshakeError::InvalidResponse)) };
+            let head = match head {
+                Ok(head) => head,
+                Err(error) => return Some(Err(of_head(error))),
+            };
             match head.status {
                 101 => return Some(self.check(head)),
                 100..=199 if self.interim < MAX_INTERIM => self.interim += 1,
                 100..=199 => return Some(Err(HandshakeError::InvalidResponse)),
-                _ => self.refusal = Some(RefusedBody::new(head)),
+                _ => self.refusal = Some(Refusing::new(head)),
             }
         }
     }
 
-    /// True once the head of a refusal has arrived; its body may still be on the way.
+    /// True once the head of a refusal has arrived; its body may still be on the way. Wait for
+    /// that no longer than half a second, and call [`ClientHandshake::end_of_stream`] then.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.refusal.is_some()
@@ -285,15 +305,9 @@ impl ClientHandshake {
     }
 
     fn receive_body(&mut self, input: &mut &[u8]) -> Option<HandshakeError> {
-        let refusal = self.refusal.as_mut()?;
-        let (part, _) = input.split_at(refusal.missing.min(input.len()));
-        refusal.body.extend_from_slice(part);
-        refusal.missing -= part.len();
+        let is_enough = self.refusal.as_mut()?.body.receive(input);
         *input = &[];
-        if refusal.missing > 0 {
-            return None;
-        }
-        self.refusal.take().map(RefusedBody::finish)
+        if is_enough { self.refusal.take().map(Refusing::finish) } else { None }
     }
 
     /// RFC 6455 section 4.1, the list of what a client must validate.
@@ -345,22 +359,30 @@ impl ClientHandshake {
     }
 }
 
-impl RefusedBody {
-    fn new(head: ResponseHead) -> RefusedBody {
-        let announced = head.headers.get_str("Content-Length").and_then(|text| text.parse().ok());
-        let missing = match head.status {
-            204 | 304 => 0,
-            // Without a length the body goes on to the end of the stream.
-            _ => announced.unwrap_or(MAX_BODY).min(MAX_BODY),
-        };
-        RefusedBody { status: head.status, headers: head.headers, body: Vec::new(), missing }
+impl Refusing {
+    fn new(head: ResponseHead) -> Refusing {
+        let body = Body::of(&head);
+        Refusing { status: head.status, headers: head.headers, body }
     }
 
     fn finish(self) -> HandshakeError {
         HandshakeError::Refused(Box::new(Refusal {
             status: self.status,
             headers: self.headers,
-            body: Bytes::from(self.body),
+            body: Bytes::from(self.body.into_kept()),
         }))
+    }
+}
+
+/// What a head that is none says about the server.
+fn of_head(error: HeadError) -> HandshakeError {
+    match error {
+        HeadError::TooLarge(limit) => HandshakeError::TooLarge(limit),
+        HeadError::NotHttp => HandshakeError::NotHttp,
+        HeadError::Tls => HandshakeError::Tls,
+        HeadError::Version => HandshakeError::Version,
+        HeadError::EmptyLines | HeadError::BadByte | HeadError::Malformed => {
+            HandshakeError::InvalidResponse
+        }
     }
 }

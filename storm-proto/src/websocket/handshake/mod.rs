@@ -11,6 +11,7 @@
 //! the input: those bytes are frames. Neither does IO, and neither looks at a clock.
 
 pub(crate) mod accept_key;
+pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod cookies;
 pub(crate) mod extensions;
@@ -20,10 +21,11 @@ pub(crate) mod query;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod server;
+mod start_line;
 pub(crate) mod token;
 
 pub use client::{Accepted, ClientHandshake, HandshakeError, Offer, Refusal};
-pub use head::{HeadLimits, Headers};
+pub use head::{HeadLimit, HeadLimits, Headers};
 pub use request::{AcceptError, Request};
 pub use response::{Accept, Decision, HeaderError, IntoDecision, Response};
 pub use server::ServerHandshake;

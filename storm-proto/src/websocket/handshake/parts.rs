@@ -111,4 +111,60 @@ mod tests {
         assert_eq!(status("GET / HTTP/1.1\r\n\r\n", "/", harmless), Some(400));
         assert_eq!(status("GET", "/", ("X", &"y".repeat(20_000))), Some(431));
     }
+
+    #[test]
+    fn an_absolute_target_counts_and_the_host_header_does_not() {
+        for (target, host, path, query) in [
+            ("http://b", "b", "/", None),
+            ("http://b?x", "b", "/", Some("x")),
+            ("http://b?", "b", "/", Some("")),
+            ("HTTP://B.example:81/p?q", "B.example:81", "/p", Some("q")),
+            ("ws://b//p?q?r", "b", "//p", Some("q?r")),
+            ("wss://[::1]:9/", "[::1]:9", "/", None),
+            ("https://b/?http://c/d", "b", "/", Some("http://c/d")),
+            ("/http://c/?q", "a", "/http://c/", Some("q")),
+        ] {
+            let request = Request::from_parts("GET", target, UPGRADE).unwrap();
+            assert_eq!((request.path(), request.query()), (path, query), "{target}");
+            assert_eq!(request.host(), Some(host), "{target}");
+            assert_eq!(request.headers().get_str("host"), Some(host), "{target}");
+            let lines: Vec<_> = request.headers().iter().filter(|line| line.0 == "Host").collect();
+            assert_eq!(lines, [("Host", host.as_bytes())], "{target}");
+        }
+        for target in [
+            "http://",
+            "http:///p",
+            "http://?x",
+            "http://u@b/",
+            "http://b:x",
+            "http://b#",
+            "ftp://b/",
+            "b:80",
+            "*",
+            "http:b",
+            "http://b/\u{fc}",
+        ] {
+            let refused = Request::from_parts("GET", target, UPGRADE).map_err(|r| r.status());
+            assert_eq!(refused.err(), Some(400), "{target}");
+        }
+    }
+
+    #[test]
+    fn headers_that_name_one_thing_stand_there_once() {
+        for (name, value) in [
+            ("Origin", "http://a"),
+            ("authorization", "Bearer x"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("SEC-WEBSOCKET-VERSION", "13"),
+            ("Host", "a"),
+        ] {
+            for headers in [&UPGRADE[..], &UPGRADE[..1]] {
+                let twice = headers.iter().copied().chain([(name, value), (name, value)]);
+                let refused = Request::from_parts("GET", "/", twice).map_err(|r| r.status());
+                assert_eq!(refused.err(), Some(400), "{name}");
+            }
+        }
+        let lists = [("Upgrade", "h2c"), ("Connection", "x"), ("Cookie", "a=1"), ("cookie", "b=2")];
+        assert!(Request::from_parts("GET", "/", UPGRADE.into_iter().chain(lists)).is_ok());
+    }
 }

@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::head::{HeadError, Headers, RequestHead};
+use super::head::{HeadError, HeadLimit, Headers, RequestHead};
 use super::response::{Accept, Decision, HeaderError, Response};
 use super::{accept_key, extensions, token};
 use crate::websocket::WebSocket;
@@ -18,7 +18,8 @@ use crate::websocket::deflate::{self, Agreed, Deflate};
 #[derive(Clone, Debug)]
 pub struct Request {
     method: Range<u32>,
-    /// Path and query; the authority of an absolute target is cut off.
+    /// Path and query; scheme and authority of an absolute target are cut off, and what is left
+    /// of that may be empty.
     resource: Range<u32>,
     headers: Headers,
     /// What to answer to the key, if this is a valid upgrade.
@@ -35,7 +36,7 @@ impl Request {
         self.headers.str(&self.method)
     }
 
-    /// The path as it was sent: not decoded, without the query.
+    /// The path as it was sent: not decoded, without the query. Never empty.
     #[must_use]
     pub fn path(&self) -> &str {
         self.split_resource().0
@@ -57,6 +58,16 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get_str(name)
+    }
+
+    /// The host, and the port if one is named, that the request is addressed to: what its absolute
+    /// target names, or else its `Host` header. None in HTTP/1.0 without both.
+    ///
+    /// An absolute target counts alone (RFC 9112 section 3.2.2): the headers show what it names
+    /// in the place of a `Host` that says something else.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.header("Host")
     }
 
     /// The `Origin` header: which site a browser acts for. Other clients send any or none.
@@ -147,46 +158,61 @@ impl Request {
 
     fn split_resource(&self) -> (&str, Option<&str>) {
         let resource = self.headers.str(&self.resource);
-        match resource.split_once('?') {
+        let (path, query) = match resource.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (resource, None),
-        }
+        };
+        // An absolute target may have no path (RFC 9110 section 4.2.3).
+        (if path.is_empty() { "/" } else { path }, query)
     }
 
     /// Checks a parsed head; refuses with the answer that says why.
     pub(crate) fn check(head: RequestHead) -> Result<Request, Response> {
-        let RequestHead { method, target, minor, headers } = head;
+        let RequestHead { method, target, minor, mut headers } = head;
         match check_rules(&method, &target, minor, &headers) {
-            Ok((resource, accept_key)) => Ok(Request {
-                method,
-                resource,
-                headers,
-                accept_key,
-                peer: None,
-                #[cfg(feature = "tls")]
-                tls: None,
-            }),
+            Ok((target, accept_key)) => {
+                if let Some(authority) = target.authority {
+                    headers.set_all("Host", &authority);
+                }
+                Ok(Request {
+                    method,
+                    resource: target.resource,
+                    headers,
+                    accept_key,
+                    peer: None,
+                    #[cfg(feature = "tls")]
+                    tls: None,
+                })
+            }
             Err(refusal) => Err(refusal.answering(headers.str(&method))),
         }
     }
 }
 
-/// Goes through the rules; returns the resource, and the accept key of an upgrade.
+/// A request target, taken apart.
+struct Target {
+    /// Of the absolute form only.
+    authority: Option<Range<u32>>,
+    resource: Range<u32>,
+}
+
+/// Goes through the rules; returns the target, and the accept key of an upgrade.
 fn check_rules(
     method: &Range<u32>,
     target: &Range<u32>,
     minor: u8,
     headers: &Headers,
-) -> Result<(Range<u32>, Option<String>), Response> {
+) -> Result<(Target, Option<String>), Response> {
     check_method(headers.str(method), wants_websocket(headers))?;
-    let resource = resource(headers, target)?;
+    let target = take_apart(headers, target)?;
     check_host(headers, minor)?;
+    check_single(headers)?;
     // Section 4.2.1 wants HTTP/1.1; RFC 9110 section 7.8 ignores Upgrade before it.
     if minor > 0 && wants_websocket(headers) {
-        return Ok((resource, Some(check_upgrade(headers)?)));
+        return Ok((target, Some(check_upgrade(headers)?)));
     }
     check_no_body(headers)?;
-    Ok((resource, None))
+    Ok((target, None))
 }
 
 /// Why an upgrade could not be accepted as the application wanted.
@@ -218,12 +244,19 @@ impl core::error::Error for AcceptError {}
 /// The answer to a head that could not even be parsed.
 pub(crate) fn refuse_head(error: HeadError) -> Response {
     match error {
-        HeadError::LongStartLine => Response::refusal(414, "the request line is too long\n"),
-        HeadError::TooLarge => Response::refusal(431, "the headers are too large or too many\n"),
+        HeadError::TooLarge(limit) => {
+            let status = if let HeadLimit::StartLine(_) = limit { 414 } else { 431 };
+            Response::refusal(status, alloc::format!("{limit}\n"))
+        }
+        HeadError::EmptyLines => {
+            Response::refusal(400, "too many empty lines before the request line\n")
+        }
         HeadError::BadByte => {
             Response::refusal(400, "a byte that may not stand in an http head; is this tls?\n")
         }
-        HeadError::Malformed => Response::refusal(400, "the request is malformed\n"),
+        HeadError::Malformed | HeadError::NotHttp | HeadError::Tls => {
+            Response::refusal(400, "the request is malformed\n")
+        }
         HeadError::Version => Response::refusal(505, "only http/1.1 is spoken here\n"),
     }
 }
@@ -256,27 +289,39 @@ fn check_method(method: &str, upgrade: bool) -> Result<(), Response> {
     }
 }
 
-/// Section 3: the path and query of the target, whether it came alone or as a URI.
-fn resource(headers: &Headers, target: &Range<u32>) -> Result<Range<u32>, Response> {
+/// Section 3: the target in origin form or in absolute form (RFC 9112 section 3.2).
+fn take_apart(headers: &Headers, target: &Range<u32>) -> Result<Target, Response> {
     let bytes = headers.slice(target);
-    let bad = || Response::refusal(400, "the request target is not a path\n");
+    let bad = || Response::refusal(400, "the request target is neither a path nor a uri\n");
     if bytes.contains(&b'#') || !bytes.iter().all(u8::is_ascii_graphic) {
         return Err(bad());
     }
     if bytes.starts_with(b"/") {
-        return Ok(target.clone());
+        return Ok(Target { authority: None, resource: target.clone() });
     }
-    let authority = [&b"http://"[..], b"https://", b"ws://", b"wss://"]
+    let start = [&b"http://"[..], b"https://", b"ws://", b"wss://"]
         .into_iter()
         .find(|scheme| bytes.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
         .ok_or_else(bad)?
         .len();
-    let len = bytes[authority..].iter().position(|byte| b"/?".contains(byte)).ok_or_else(bad)?;
-    let path = authority + len;
-    if bytes[path] != b'/' || !is_host(&bytes[authority..path]) {
+    let len = bytes[start..].iter().position(|byte| b"/?".contains(byte));
+    let end = len.map_or(bytes.len(), |len| start + len);
+    if !is_host(&bytes[start..end]) {
         return Err(bad());
     }
-    Ok(target.start + path as u32..target.end)
+    let at = |offset: usize| target.start + offset as u32;
+    Ok(Target { authority: Some(at(start)..at(end)), resource: at(end)..target.end })
+}
+
+/// RFC 9110 section 5.3: fields that name one thing stand there once. Of two, this server and a
+/// proxy before it, or the application behind it, might believe different ones.
+fn check_single(headers: &Headers) -> Result<(), Response> {
+    const SINGLE: [&str; 4] =
+        ["origin", "authorization", "sec-websocket-key", "sec-websocket-version"];
+    match SINGLE.into_iter().find(|name| headers.only(name).is_err()) {
+        Some(name) => Err(Response::refusal(400, alloc::format!("more than one {name} header\n"))),
+        None => Ok(()),
+    }
 }
 
 /// RFC 9112 section 3.2: exactly one valid Host in HTTP/1.1.
@@ -335,12 +380,11 @@ fn check_upgrade(headers: &Headers) -> Result<String, Response> {
     }
     match headers.only("Sec-WebSocket-Version") {
         Ok(Some(b"13")) => {}
-        Ok(_) => {
+        _ => {
             return Err(Response::refusal(426, "only websocket version 13 is spoken here\n")
                 .header("Sec-WebSocket-Version", "13")
                 .header("Upgrade", "websocket"));
         }
-        Err(_) => return bad("more than one sec-websocket-version header\n"),
     }
     let protocols = headers.all("Sec-WebSocket-Protocol");
     for value in protocols {
@@ -355,18 +399,18 @@ fn check_upgrade(headers: &Headers) -> Result<String, Response> {
     match headers.only("Sec-WebSocket-Key") {
         Ok(Some(key)) if accept_key::is_key(key) => Ok(accept_key::accept_key(key)),
         Ok(Some(_)) => bad("the sec-websocket-key is not 16 bytes in base64\n"),
-        Ok(None) => bad("the sec-websocket-key is missing\n"),
-        Err(_) => bad("more than one sec-websocket-key header\n"),
+        _ => bad("the sec-websocket-key is missing\n"),
     }
 }
 
 /// No request with a body is served here, so none can smuggle a second request.
 fn check_no_body(headers: &Headers) -> Result<(), Response> {
-    let empty = match headers.only("Content-Length") {
+    // A list of lengths is not read as one here: what stood before this server may read another.
+    let is_empty = match headers.only("Content-Length") {
         Ok(length) => length.is_none_or(|length| length == b"0"),
         Err(_) => false,
     };
-    if empty && headers.get("Transfer-Encoding").is_none() {
+    if is_empty && headers.get("Transfer-Encoding").is_none() {
         return Ok(());
     }
     Err(Response::refusal(400, "a request with a body is not taken here\n"))

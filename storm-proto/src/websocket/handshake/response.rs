@@ -127,7 +127,7 @@ impl Response {
     }
 
     /// A refusal that says what is wrong.
-    pub(crate) fn refusal(status: u16, problem: &'static str) -> Response {
+    pub(crate) fn refusal(status: u16, problem: impl Into<Bytes>) -> Response {
         Response::new(status).body(problem)
     }
 

@@ -15,7 +15,7 @@ impl ServerHandshake {
     /// A handshake that reads at most what `limits` allow.
     #[must_use]
     pub fn new(limits: HeadLimits) -> ServerHandshake {
-        ServerHandshake { head: HeadReader::new(limits) }
+        ServerHandshake { head: HeadReader::of_request(limits) }
     }
 
     /// Takes bytes from `input`; `None` while the request is not complete.
