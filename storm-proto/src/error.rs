@@ -38,6 +38,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// True if the peer or the network only went away: what port scans and health checks look
+    /// like that never send a request.
+    pub(crate) fn is_departure(&self) -> bool {
+        use TransportErrorKind::{BrokenPipe, Reset};
+        matches!(self, Error::Transport(error) if matches!(error.kind, Reset | BrokenPipe))
+    }
+
     /// The code for the Close frame that ends the connection; `None` where none can
     /// be sent (RFC 6455 section 7.4.1). The one place that maps faults to codes.
     #[must_use]

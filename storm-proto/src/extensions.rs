@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::any::{Any, TypeId};
 use core::fmt;
 
+use crate::contain::catch;
+
 /// A value of each type at most. Few are ever stored, so a list beats a map; an empty
 /// one owns no memory.
 #[derive(Default)]
@@ -33,9 +35,9 @@ impl Extensions {
     }
 
     /// Stores all the values of another one, which replace those of their types.
-    pub(crate) fn extend(&mut self, more: Extensions) {
+    pub(crate) fn extend(&mut self, mut more: Extensions) {
         self.values.retain(|(id, _)| !more.values.iter().any(|(new, _)| new == id));
-        self.values.extend(more.values);
+        self.values.append(&mut more.values);
     }
 
     /// The value of this type.
@@ -50,6 +52,15 @@ impl Extensions {
         let at = self.values.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
         let (_, value) = self.values.swap_remove(at);
         value.downcast().ok().map(|value| *value)
+    }
+}
+
+/// A value whose `Drop` panics takes neither another one nor its session with it.
+impl Drop for Extensions {
+    fn drop(&mut self) {
+        while let Some(value) = self.values.pop() {
+            catch(|| drop(value));
+        }
     }
 }
 

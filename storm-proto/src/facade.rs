@@ -16,10 +16,10 @@ pub use crate::server::origins::{OriginError, Origins};
 pub use crate::server::rate::Rate;
 pub use crate::service::{
     Address, Audience, BindAddress, Callbacks, ClientMetrics, ConnectError, ControlFrame,
-    Delivering, Delivery, Failure, GroupChange, Handler, HandlerResult, Hub, JoinError, KeepAlive,
-    MessageStream, Metrics, Middleware, OpenError, Outcome, RateLimit, Refused, Retry, SendWait,
-    ServerMetrics, Session, SocketOptions, State, Stopped, StreamError, Totals, Unopened,
-    middleware,
+    Delivering, Delivery, ErrorContext, Failure, GroupChange, Handler, HandlerResult, Hub,
+    JoinError, KeepAlive, MessageStream, Metrics, Middleware, OpenError, Outcome, RateLimit,
+    Refused, Retry, SendWait, ServerMetrics, Session, SocketOptions, State, Stopped, StreamError,
+    Totals, Unopened, middleware,
 };
 #[cfg(feature = "tls")]
 pub use crate::tls::{

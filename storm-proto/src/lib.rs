@@ -129,6 +129,8 @@ pub use client::proxy::{Proxy, ProxyError, SocksReply};
 pub use client::reconnect::Reconnect;
 pub use client::uri::{Scheme, Target, Uri, UriError};
 
+mod contain;
+
 mod extensions;
 pub use extensions::Extensions;
 

@@ -12,7 +12,7 @@ use std::task::Poll;
 use sim::tools::{Journal, masked, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Handler, JoinError, Server, Session};
+use storm_proto::service::{ErrorContext, Handler, JoinError, Server, Session};
 use storm_proto::websocket::handshake::{Accept, Decision, IntoDecision, Request, Response};
 use storm_proto::{
     CloseCode, DisconnectReason, Error, LocalError, Message, Overrides, OwnedMessage, Reconnect,
@@ -40,9 +40,11 @@ fn text(payload: &str) -> Vec<u8> {
 }
 
 /// A closure for `on_error` that notes what failed.
-fn noting(journal: &Journal) -> impl Fn(Option<&Session>, &Error) + Send + Sync + 'static {
+fn noting(journal: &Journal) -> impl Fn(&ErrorContext, &Error) + Send + Sync + 'static {
     let journal = journal.clone();
-    move |session, error| journal.note(format!("{:?}: {error}", session.map(Session::id)))
+    move |context, error| {
+        journal.note(format!("{:?}: {error}", context.session().map(Session::id)));
+    }
 }
 
 // What closures return.
@@ -192,7 +194,7 @@ impl Handler for Scribe {
         panic!("on purpose");
     }
 
-    async fn on_error(&self, _: Option<&Session>, error: &Error) {
+    async fn on_error(&self, _: &ErrorContext, error: &Error) {
         self.0.note(format!("handler told {error}"));
         panic!("on purpose");
     }
@@ -387,9 +389,10 @@ fn every_event_that_may_be_waited_for_has_an_async_closure() {
                 panic!("on purpose")
             }
         })
-        .on_error_async(move |session, error| {
+        .on_error_async(move |context, error| {
             let errors = errors.clone();
-            async move { errors.note(format!("{:?} {error}", session.map(|s| s.id()))) }
+            let session = context.session().map(Session::id);
+            async move { errors.note(format!("{session:?} {error}")) }
         });
     let running = start(server);
     let peer = open();

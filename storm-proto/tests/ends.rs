@@ -9,7 +9,7 @@ use std::time::Duration;
 use sim::tools::{Journal, masked, seconds};
 use sim::{Peer, Sim};
 use storm_proto::framing::{Delimiter, FramingError, LengthPrefix};
-use storm_proto::service::{Handler, Running, Session, State};
+use storm_proto::service::{ErrorContext, Handler, Running, Session, State};
 use storm_proto::websocket::Limits;
 use storm_proto::{
     DisconnectReason, Error, Heartbeat, Message, ProtocolError, SendError, SlowConsumer, WebSocket,
@@ -34,8 +34,8 @@ impl Handler for Scribe {
         self.0.note(format!("end {}: {:?} {:?}", session.id(), reason.side, reason.cause));
     }
 
-    async fn on_error(&self, session: Option<&Session>, error: &Error) {
-        self.0.note(format!("error {}: {error:?}", session.unwrap().id()));
+    async fn on_error(&self, context: &ErrorContext, error: &Error) {
+        self.0.note(format!("error {}: {error:?}", context.session().unwrap().id()));
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Client, Handler, RateLimit, Running, Session, State};
+use storm_proto::service::{Client, ErrorContext, Handler, RateLimit, Running, Session, State};
 use storm_proto::{
     Cause, DisconnectReason, Error, Heartbeat, Message, Rate, Side, Timer, WebSocket,
 };
@@ -38,7 +38,7 @@ impl Handler for Echo {
         self.0.note(format!("{:?} {:?}", reason.side, reason.cause));
     }
 
-    async fn on_error(&self, _: Option<&Session>, error: &Error) {
+    async fn on_error(&self, _: &ErrorContext, error: &Error) {
         self.0.note(error.to_string());
     }
 }

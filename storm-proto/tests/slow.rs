@@ -9,7 +9,7 @@ use std::time::Duration;
 use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{Client, Delivery, Handler, Running, Session, State};
+use storm_proto::service::{Client, Delivery, ErrorContext, Handler, Running, Session, State};
 use storm_proto::websocket::Limits;
 use storm_proto::websocket::handshake::{Accept, Decision, Request};
 use storm_proto::{
@@ -62,8 +62,8 @@ impl Handler for Watch {
         self.sessions.lock().unwrap().push(session.clone());
     }
 
-    async fn on_error(&self, session: Option<&Session>, error: &Error) {
-        self.journal.note(format!("error of {}: {error}", session.unwrap().id()));
+    async fn on_error(&self, context: &ErrorContext, error: &Error) {
+        self.journal.note(format!("error of {}: {error}", context.session().unwrap().id()));
     }
 
     async fn on_disconnected(&self, session: &Session, reason: &DisconnectReason) {

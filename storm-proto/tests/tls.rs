@@ -16,7 +16,7 @@ use std::time::Duration;
 use sim::tools::{Journal, accept, masked, poll, seconds};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
-use storm_proto::service::{ConnectError, Handler, Running, Session};
+use storm_proto::service::{ConnectError, ErrorContext, Handler, Running, Session};
 use storm_proto::tls::{
     TlsClient, TlsErrorKind, TlsIdentity, TlsRoots, TlsServer, TlsStage, TlsVersion,
 };
@@ -86,12 +86,12 @@ impl Handler for Scribe {
         self.reasons.lock().unwrap().push(reason.clone());
     }
 
-    async fn on_error(&self, session: Option<&Session>, error: &Error) {
+    async fn on_error(&self, context: &ErrorContext, error: &Error) {
         let text = match error {
             Error::Tls(error) => format!("tls {:?}", error.kind()),
             error => format!("{error:?}"),
         };
-        self.journal.note(format!("error {:?} {text}", session.map(Session::id)));
+        self.journal.note(format!("error {:?} {text}", context.session().map(Session::id)));
     }
 }
 

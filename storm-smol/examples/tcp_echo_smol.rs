@@ -40,7 +40,7 @@ fn serve(address: &str) -> Result<Stopped> {
             let (sent, received) = (metrics.bytes_sent, metrics.bytes_received);
             println!("[{id}] {reason}; {sent} bytes sent, {received} received");
         })
-        .on_error(|session, error| println!("{}: {error}", sample::who(session)));
+        .on_error(|context, error| println!("{context}: {error}"));
     let echo = echo.runtime(storm_smol::Smol::default());
     let listening = format!("echo at {address}");
     smol::block_on(sample::serve(echo, listening))

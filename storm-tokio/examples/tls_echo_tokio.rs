@@ -29,7 +29,7 @@ fn serve(address: &str) -> Result<Stopped, Box<dyn Error>> {
             session.send(message)
         })
         .on_disconnected(|session, reason| println!("[{}] {reason}", session.id()))
-        .on_error(|session, error| println!("{}: {error}", sample::who(session)));
+        .on_error(|context, error| println!("{context}: {error}"));
     let echo = echo.runtime(storm_tokio::Tokio);
     let listening = format!("echo over TLS at {address}");
     Ok(tokio::runtime::Runtime::new()?.block_on(sample::serve(echo, listening))?)

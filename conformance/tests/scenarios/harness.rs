@@ -9,7 +9,9 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use conformance::adapter::{Adapter, OnAsyncStd, OnSmol, OnStd, OnTokio};
-use storm_proto::service::{Client, ConnectError, Handler, Running, Runtime, Server, Session};
+use storm_proto::service::{
+    Client, ConnectError, ErrorContext, Handler, Running, Runtime, Server, Session,
+};
 use storm_proto::websocket::Deflate;
 use storm_proto::{CloseCode, DisconnectReason, Error, Message, OwnedMessage, WebSocket};
 
@@ -271,8 +273,8 @@ impl Handler for Teller {
         let _ = self.seen.send(Seen::Disconnected(session.id(), reason.clone()));
     }
 
-    async fn on_error(&self, session: Option<&Session>, error: &Error) {
-        let _ = self.seen.send(Seen::Error(session.map(Session::id), error.clone()));
+    async fn on_error(&self, context: &ErrorContext, error: &Error) {
+        let _ = self.seen.send(Seen::Error(context.session().map(Session::id), error.clone()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::error::TransportErrorKind;
+use crate::error::Error;
 
 /// The first pause after an error that will not go away by itself.
 pub(crate) const FIRST: Duration = Duration::from_millis(10);
@@ -21,8 +21,8 @@ pub(crate) struct AcceptBackoff {
 
 impl AcceptBackoff {
     /// An accept failed; how long to wait before the next.
-    pub(crate) fn failed(&mut self, kind: TransportErrorKind) -> Duration {
-        if kind == TransportErrorKind::Reset {
+    pub(crate) fn failed(&mut self, error: &Error) -> Duration {
+        if error.is_departure() {
             return Duration::ZERO;
         }
         let pause = FIRST.saturating_mul(1 << self.errors.min(16)).min(LONGEST);
@@ -39,19 +39,22 @@ impl AcceptBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{TransportError, TransportErrorKind};
 
     #[test]
     fn pauses_grow_to_a_second_and_start_anew_after_a_success() {
         let mut backoff = AcceptBackoff::default();
-        let mut failed = || backoff.failed(TransportErrorKind::Exhausted).as_millis();
+        let error = |kind| Error::Transport(TransportError::new(kind, None));
+        let mut failed = || backoff.failed(&error(TransportErrorKind::Exhausted)).as_millis();
         let pauses: [u128; 9] = core::array::from_fn(|_| failed());
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
         backoff.succeeded();
-        assert_eq!(backoff.failed(TransportErrorKind::Other), FIRST);
+        assert_eq!(backoff.failed(&error(TransportErrorKind::Other)), FIRST);
     }
 
     #[test]
     fn a_connection_that_died_early_costs_no_pause() {
-        assert_eq!(AcceptBackoff::default().failed(TransportErrorKind::Reset), Duration::ZERO);
+        let reset = Error::Transport(TransportError::new(TransportErrorKind::Reset, None));
+        assert_eq!(AcceptBackoff::default().failed(&reset), Duration::ZERO);
     }
 }

@@ -200,7 +200,7 @@ impl<R: Runtime, H: Handler> Client<R, H> {
 
     async fn connect_once(self) -> Result<Session, ConnectError> {
         let driver = self.connector.connect(&Arc::new(self.handler), 1).await?;
-        let session = driver.guard.session.clone();
+        let session = driver.host.guard.session.clone();
         let spawned = self.connector.runtime.spawn(drive(driver));
         spawned.map_err(|error| ConnectError::Transport(error.into()))?;
         Ok(session)

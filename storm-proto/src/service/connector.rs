@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::connect_error::ConnectError;
 use super::dial;
-use super::driver::{Driver, Guard};
+use super::driver::{Driver, Guard, Host};
 use super::handler::Handler;
 use super::middleware::Chain;
 #[cfg(feature = "tls")]
@@ -131,7 +131,7 @@ impl<R: Runtime> Connector<R> {
         &self,
         handler: &Arc<H>,
         number: u64,
-    ) -> Result<Driver<R::Transport, H>, ConnectError> {
+    ) -> Result<Driver<R::Transport, H, R>, ConnectError> {
         let deadline = R::now() + self.connect_timeout;
         // Boxed, so that nobody carries around what only a connect needs.
         Box::pin(self.connect_until(deadline, handler.clone(), number)).await
@@ -144,7 +144,7 @@ impl<R: Runtime> Connector<R> {
         deadline: Instant,
         handler: Arc<H>,
         number: u64,
-    ) -> Result<Driver<R::Transport, H>, ConnectError> {
+    ) -> Result<Driver<R::Transport, H, R>, ConnectError> {
         let uri = self.uri()?;
         let request = self.request(&uri)?;
         #[cfg(feature = "tls")]
@@ -189,7 +189,8 @@ impl<R: Runtime> Connector<R> {
                 })?;
             }
         }
-        Ok(Driver { wire, receiver, handler, guard, expects_request: false })
+        let host = Host { guard, handler, timer: self.runtime.clone() };
+        Ok(Driver { wire, receiver, host, expects_request: false })
     }
 
     fn late(&self) -> ConnectError {

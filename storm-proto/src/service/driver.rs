@@ -17,17 +17,22 @@ use std::string::String;
 use std::sync::Arc;
 
 use super::batch;
+use super::error_context::ErrorContext;
 use super::handler::Handler;
 use super::middleware::Outcome;
 use super::opening;
+use super::race::Sleep;
 use super::registry::Permit;
+use super::report::report;
 use super::runtime::Transport;
 use super::session::Session;
 use super::stage::Stage;
 use super::trace;
 use super::wire::linger::Linger;
 use super::wire::{Cut, Wire, catch_in};
+use crate::connection::outbox::Outbox;
 use crate::connection::receiver::{Event, Receiver};
+use crate::contain::{self, catch};
 use crate::extensions::Extensions;
 use crate::message::Message;
 
@@ -36,13 +41,21 @@ use crate::message::Message;
 const FLUSH: usize = 64 << 10;
 
 /// What runs one connection.
-pub(crate) struct Driver<T, H> {
+pub(crate) struct Driver<T, H, S> {
     pub(crate) wire: Wire<Stage<T>>,
     pub(crate) receiver: Receiver,
-    pub(crate) handler: Arc<H>,
-    pub(crate) guard: Guard,
+    pub(crate) host: Host<H, S>,
     /// A server's stream on which a request is to come first.
     pub(crate) expects_request: bool,
+}
+
+/// What outlives the transport of a connection: who is notified of the end, and what is given
+/// back then.
+pub(crate) struct Host<H, S> {
+    pub(crate) guard: Guard,
+    pub(crate) handler: Arc<H>,
+    /// The runtime, as far as it keeps time.
+    pub(crate) timer: S,
 }
 
 /// Ends the session when the driver ends, also when a runtime drops it half-way.
@@ -69,7 +82,7 @@ impl Guard {
 impl Guard {
     /// The last event was handled. The connection may linger, in the place that it had, but
     /// nobody waits for it.
-    async fn linger<T: Transport>(mut self, wire: Option<(Wire<T>, Linger)>) {
+    async fn linger<T: Transport>(mut self, wire: Lingering<T>) {
         let mut permit = self.permit.take();
         if let Some(permit) = &permit {
             permit.registry().remove(&self.session);
@@ -78,7 +91,8 @@ impl Guard {
         let may = permit.as_mut().is_none_or(|permit| wire.is_some() && permit.linger());
         let permit = permit.filter(|_| may);
         drop(self);
-        if let Some((wire, linger)) = wire.filter(|_| may) {
+        if let Some(lingering) = wire.filter(|_| may) {
+            let (wire, linger) = *lingering;
             wire.linger(linger).await;
         }
         drop(permit);
@@ -88,7 +102,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let shared = self.session.shared();
-        shared.end(&crate::Outbox::new());
+        shared.end(&Outbox::new());
         // The place is given back before those who wait for the end look.
         if let Some(permit) = self.permit.take() {
             permit.registry().remove(&self.session);
@@ -97,25 +111,52 @@ impl Drop for Guard {
     }
 }
 
-/// Runs a connection to its end.
+/// Runs a connection to its end, whatever of the application panics in it.
+pub(crate) fn drive<T: Transport, H: Handler, S: Sleep + 'static>(
+    driver: Driver<T, H, S>,
+) -> impl Future<Output = ()> + Send {
+    let Driver { wire, receiver, host, expects_request } = driver;
+    let host = Arc::new(host);
+    // What calls the application directly contains it closer by, and closes in order.
+    let life = contain::whole(live(wire, receiver, host.clone(), expects_request));
+    async move {
+        let lingering = match life.await {
+            Some(lingering) => lingering,
+            None => {
+                host.guard.session.shared().panicked();
+                Box::pin(finish(&host)).await;
+                None
+            }
+        };
+        if let Some(Host { guard, handler, .. }) = Arc::into_inner(host) {
+            catch(|| drop(handler));
+            Box::pin(guard.linger(lingering)).await;
+        }
+    }
+}
+
+/// From the opening to the last event.
 ///
 /// An `async` block over captured values, not an `async fn` with arguments: those would be
 /// stored twice.
-pub(crate) fn drive<T: Transport, H: Handler>(
-    driver: Driver<T, H>,
-) -> impl Future<Output = ()> + Send {
-    let Driver { mut wire, mut receiver, handler, guard, expects_request } = driver;
+fn live<T: Transport, H: Handler, S: Sleep>(
+    mut wire: Wire<Stage<T>>,
+    mut receiver: Receiver,
+    host: Arc<Host<H, S>>,
+    expects_request: bool,
+) -> impl Future<Output = Lingering<T>> + Send {
+    let guard = &host.guard;
     // A client comes here opened.
     let unopened = expects_request || (guard.permit.is_some() && wire.is_secured());
     let span = trace::Span::of(&guard.session);
     span.around(async move {
+        let Host { guard, handler, .. } = &*host;
         let session = &guard.session;
         let shared = session.shared();
         if unopened {
-            let opening =
-                opening::open_server(&mut wire, &mut receiver, &guard, &*handler, expects_request);
+            let opening = opening::open_server(&mut wire, &mut receiver, &host, expects_request);
             if !Box::pin(opening).await {
-                return Box::pin(finish_unopened(wire, guard, handler)).await;
+                return Box::pin(hang_up(wire, &host)).await;
             }
         }
 
@@ -123,8 +164,8 @@ pub(crate) fn drive<T: Transport, H: Handler>(
         wire.opened(session);
         let mut over = false;
         if shared.chain().connected(session) {
-            let mut call = pin!(handler.on_connected(session));
-            match poll_fn(|cx| wire.poll_call(cx, shared, call.as_mut())).await {
+            let call = opening::call(&mut wire, session, || handler.on_connected(session));
+            match Box::pin(call).await {
                 Ok(()) => {}
                 Err(cut) => over = is_over(session, cut),
             }
@@ -214,7 +255,7 @@ pub(crate) fn drive<T: Transport, H: Handler>(
             }
             input.give();
         }
-        Box::pin(finish(wire, guard, handler)).await;
+        Box::pin(hang_up(wire, &host)).await
     })
 }
 
@@ -237,56 +278,59 @@ fn is_over(session: &Session, cut: Cut) -> bool {
     }
 }
 
-/// The last word: the transport is shut down first, then the table entry goes, then the events
-/// come. What remains is to linger.
-async fn finish<T: Transport, H: Handler>(wire: Wire<T>, guard: Guard, handler: Arc<H>) {
-    let session = &guard.session;
-    let reason = session.shared().end(wire.outbox());
-    trace::closed(session, &reason);
-    let wire = lingering(wire, session);
-    if let Some(permit) = &guard.permit {
-        permit.registry().remove(session);
-    }
-    let chain = session.shared().chain();
-    if let Some(error) = &reason.error {
-        chain.failed(Some(session), error);
-        contained(handler.on_error(Some(session), error)).await;
-    }
-    let refused_by = session.shared().refused_by();
-    chain.disconnected(session, &reason, refused_by.unwrap_or(usize::MAX));
-    if refused_by.is_none() {
-        contained(handler.on_disconnected(session, &reason)).await;
-    }
-    drop(handler);
-    guard.linger(wire).await;
-}
+/// A transport that is left to linger.
+type Lingering<T> = Option<Box<(Wire<Stage<T>>, Linger)>>;
 
-/// The end of a connection that never became a session: at most an error to tell.
-async fn finish_unopened<T: Transport, H: Handler>(wire: Wire<T>, guard: Guard, handler: Arc<H>) {
-    let reason = guard.session.shared().end(wire.outbox());
-    trace::closed(&guard.session, &reason);
-    let wire = lingering(wire, &guard.session);
-    if let Some(error) = &reason.error {
-        guard.session.shared().chain().failed(None, error);
-        contained(handler.on_error(None, error)).await;
-    }
-    drop(handler);
-    guard.linger(wire).await;
+/// The transport is shut down first, then the table entry goes, then come the last events. What
+/// remains is to linger.
+async fn hang_up<T: Transport, H: Handler, S: Sleep>(
+    wire: Wire<Stage<T>>,
+    host: &Host<H, S>,
+) -> Lingering<T> {
+    let session = &host.guard.session;
+    session.shared().end(wire.outbox());
+    let wire = lingering(wire, session);
+    finish(host).await;
+    wire
 }
 
 /// Closes the socket, unless it is to linger.
-fn lingering<T: Transport>(wire: Wire<T>, session: &Session) -> Option<(Wire<T>, Linger)> {
+fn lingering<T: Transport>(wire: Wire<Stage<T>>, session: &Session) -> Lingering<T> {
     let linger = session.shared().linger()?;
-    (!wire.is_at_end()).then_some((wire, linger))
+    (!wire.is_at_end()).then(|| Box::new((wire, linger)))
 }
 
-/// Runs a call of the application whose panic has nothing left to close.
-pub(crate) async fn contained(call: impl Future<Output = ()>) {
-    let mut call = pin!(call);
-    poll_fn(|cx| {
-        super::wire::catch(|| call.as_mut().poll(cx)).unwrap_or(core::task::Poll::Ready(()))
-    })
-    .await;
+/// The last events of a connection, once.
+async fn finish<H: Handler, S: Sleep>(host: &Host<H, S>) {
+    let Host { guard, handler, timer } = host;
+    let session = &guard.session;
+    let shared = session.shared();
+    let reason = shared.end(&Outbox::new());
+    if !shared.begin_last_events() {
+        return;
+    }
+    catch(|| trace::closed(session, &reason));
+    // Without a number it never became a session.
+    if shared.id() == 0 {
+        if let Some(error) = reason.error.as_ref().filter(|error| !error.is_departure()) {
+            let context = ErrorContext::Connection(session.ends().clone());
+            report(shared.chain(), &**handler, &context, error, timer, shared.clock()).await;
+        }
+        return;
+    }
+    if let Some(permit) = &guard.permit {
+        permit.registry().remove(session);
+    }
+    let chain = shared.chain();
+    if let Some(error) = &reason.error {
+        let context = ErrorContext::from(session);
+        report(chain, &**handler, &context, error, timer, shared.clock()).await;
+    }
+    let refused_by = shared.refused_by();
+    chain.disconnected(session, &reason, refused_by.unwrap_or(usize::MAX));
+    if refused_by.is_none() {
+        contain::call(|| handler.on_disconnected(session, &reason)).await;
+    }
 }
 
 #[cfg(test)]
@@ -325,6 +369,10 @@ mod tests {
         fn reset(&mut self) {}
     }
 
+    impl Sleep for () {
+        async fn sleep_until(&self, _: Instant) {}
+    }
+
     struct Echo;
 
     impl Handler for Echo {
@@ -344,16 +392,18 @@ mod tests {
         }
     }
 
-    /// The size of what `drive` returns for a handler; nothing is run.
-    fn size<H: Handler, F>(_: fn(Driver<NoTransport, H>) -> F) -> usize {
+    type Live<H, F> = fn(Wire<Stage<NoTransport>>, Receiver, Arc<Host<H, ()>>, bool) -> F;
+
+    /// The size of what `live` returns for a handler; nothing is run.
+    fn size<H: Handler, F>(_: Live<H, F>) -> usize {
         size_of::<F>()
     }
 
     #[test]
     fn what_an_idle_session_costs_is_its_driver_and_the_future_of_its_handler() {
         let (echo, hoarder) = (
-            size::<Echo, _>(drive::<NoTransport, Echo>),
-            size::<Hoarder, _>(drive::<NoTransport, Hoarder>),
+            size::<Echo, _>(live::<NoTransport, Echo, ()>),
+            size::<Hoarder, _>(live::<NoTransport, Hoarder, ()>),
         );
         std::println!("{echo} bytes with an echo, {hoarder} with a page across a wait");
         assert!(echo <= 560 + size_of::<trace::Span>(), "{echo} bytes");

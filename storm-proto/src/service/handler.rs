@@ -3,6 +3,7 @@
 use core::future::{Future, ready};
 use std::sync::Arc;
 
+use super::error_context::ErrorContext;
 use super::groups::GroupChange;
 use super::reconnecting::Retry;
 use super::session::Session;
@@ -64,14 +65,13 @@ pub trait Handler: Send + Sync + 'static {
         ready(())
     }
 
-    /// Something failed: a rule broken by a peer, a transport, a deadline, a panic. Without
-    /// a session it was the listener, or a connection that never became one.
-    fn on_error(
-        &self,
-        session: Option<&Session>,
-        error: &Error,
-    ) -> impl Future<Output = ()> + Send {
-        let _ = (session, error);
+    /// Something failed: a rule broken by a peer, a transport, a deadline, a panic. `context` is
+    /// the session, or the peer of a connection that never became one, or the accept loop.
+    ///
+    /// Not called for a peer that goes away, also with a reset, before it has a session: port
+    /// scans and health checks do. Metrics count it.
+    fn on_error(&self, context: &ErrorContext, error: &Error) -> impl Future<Output = ()> + Send {
+        let _ = (context, error);
         ready(())
     }
 
@@ -132,12 +132,8 @@ impl<H: Handler> Handler for Arc<H> {
         (**self).on_disconnected(session, reason)
     }
 
-    fn on_error(
-        &self,
-        session: Option<&Session>,
-        error: &Error,
-    ) -> impl Future<Output = ()> + Send {
-        (**self).on_error(session, error)
+    fn on_error(&self, context: &ErrorContext, error: &Error) -> impl Future<Output = ()> + Send {
+        (**self).on_error(context, error)
     }
 
     fn on_reconnecting(&self, retry: &Retry) -> impl Future<Output = ()> + Send {

@@ -15,6 +15,7 @@ use super::runtime::Runtime;
 use super::session::Session;
 use super::sync::{Mutex, MutexGuard};
 use crate::connection::reason::{Cause, DisconnectReason};
+use crate::contain::wake_all;
 use crate::message::{Message, OwnedMessage};
 
 /// A client's session whose messages are asked for: made by
@@ -127,9 +128,7 @@ impl Slot {
     fn wake(&self, whom: impl FnOnce(&mut Inner) -> Option<Waker>) {
         // The lock is given back first.
         let waker = whom(&mut self.lock());
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake_all(waker);
     }
 
     /// Puts the message in once the slot is empty.

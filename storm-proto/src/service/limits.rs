@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::middleware::Chain;
 use super::wire::linger;
-use super::{ListenOptions, client, groups, pool, server, session, wire};
+use super::{ListenOptions, client, groups, pool, report, server, session, wire};
 use crate::client::{dial, reconnect};
 use crate::connection::budget;
 use crate::connection::link;
@@ -100,6 +100,11 @@ fn limits() -> BTreeMap<&'static str, String> {
             "pause after a failed accept",
             format!("{} to {}", time(backoff::FIRST), time(backoff::LONGEST)),
         ),
+        (
+            "call of `on_error` for an ended connection or the accept loop",
+            time(report::ON_ERROR_TIMEOUT),
+        ),
+        ("errors of the accept loop that wait for `on_error`", number(server::MAX_WAITING)),
         ("connect of a client", time(client::CONNECT_TIMEOUT)),
         ("head start of an address", time(dial::STAGGER)),
         (

@@ -11,11 +11,13 @@ use core::fmt;
 use std::sync::Arc;
 use std::vec::Vec;
 
+use super::error_context::ErrorContext;
 use super::session::Session;
 use super::sync::thread_local;
-use super::wire::{catch, catch_in};
+use super::wire::catch_in;
 use crate::connection::reason::DisconnectReason;
 use crate::connection::receiver::Event;
+use crate::contain::catch;
 use crate::error::{Error, SendError};
 use crate::message::{Message, OwnedMessage};
 
@@ -76,8 +78,8 @@ pub trait Middleware: Send + Sync + 'static {
 
     /// Something failed; comes before the handler's
     /// [`on_error`](super::Handler::on_error), for the same reasons.
-    fn on_error(&self, session: Option<&Session>, error: &Error) {
-        let _ = (session, error);
+    fn on_error(&self, context: &ErrorContext, error: &Error) {
+        let _ = (context, error);
     }
 }
 
@@ -127,8 +129,8 @@ impl<M: Middleware + ?Sized> Middleware for Arc<M> {
         (**self).on_disconnect(session, reason);
     }
 
-    fn on_error(&self, session: Option<&Session>, error: &Error) {
-        (**self).on_error(session, error);
+    fn on_error(&self, context: &ErrorContext, error: &Error) {
+        (**self).on_error(context, error);
     }
 }
 
@@ -259,9 +261,9 @@ impl Chain {
     }
 
     /// Something failed.
-    pub(crate) fn failed(&self, session: Option<&Session>, error: &Error) {
+    pub(crate) fn failed(&self, context: &ErrorContext, error: &Error) {
         for link in self.links() {
-            catch(|| link.on_error(session, error));
+            catch(|| link.on_error(context, error));
         }
     }
 

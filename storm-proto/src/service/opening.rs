@@ -4,13 +4,14 @@
 //! what it needs is not carried around by every idle connection.
 
 use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::Pin;
 #[cfg(feature = "tls")]
 use std::io::ErrorKind;
 
 use bytes::Bytes;
 
-use super::driver::Guard;
+use super::driver::{Guard, Host};
+use super::error_context::ErrorContext;
 use super::handler::Handler;
 use super::runtime::Transport;
 use super::session::Session;
@@ -21,6 +22,7 @@ use crate::client::proxy::tunnel::{Progress, Tunnel};
 use crate::client::proxy::{Proxy, ProxyError};
 use crate::client::uri::Target;
 use crate::connection::receiver::Receiver;
+use crate::contain;
 use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 #[cfg(feature = "tls")]
@@ -38,13 +40,13 @@ use crate::websocket::handshake::{
 ///
 /// False if the connection is over: the request was refused or answered, and that answer is
 /// written. What followed an accepted request is kept for the receiver.
-pub(crate) async fn open_server<T: Transport, H: Handler>(
+pub(crate) async fn open_server<T: Transport, H: Handler, S>(
     wire: &mut Wire<Stage<T>>,
     receiver: &mut Receiver,
-    guard: &Guard,
-    handler: &H,
+    host: &Host<H, S>,
     expects_request: bool,
 ) -> bool {
+    let Host { guard, handler, .. } = host;
     #[cfg(feature = "tls")]
     if wire.is_secured() && secure_server(wire, &guard.session).await.is_none() {
         return false;
@@ -53,7 +55,7 @@ pub(crate) async fn open_server<T: Transport, H: Handler>(
         guard.open(None, Extensions::new());
         return true;
     }
-    open(wire, receiver, guard, handler).await.is_some()
+    open(wire, receiver, guard, &**handler).await.is_some()
 }
 
 /// Goes through a server's handshake of TLS.
@@ -165,8 +167,7 @@ async fn decide<T: Transport, H: Handler>(
     handler: &H,
     request: &Request,
 ) -> Option<Decision> {
-    let decision = pin!(handler.on_connecting(request));
-    match call(wire, session, decision).await {
+    match call(wire, session, || handler.on_connecting(request)).await {
         Ok(decision) => Some(decision),
         Err(Cut::Over) => None,
         Err(Cut::Late) => {
@@ -187,10 +188,10 @@ async fn report<T: Transport, H: Handler>(
     handler: &H,
     error: Error,
 ) -> Option<()> {
-    session.shared().chain().failed(None, &error);
+    let context = ErrorContext::Connection(session.ends().clone());
+    session.shared().chain().failed(&context, &error);
     trace::failed(session, &error);
-    let told = pin!(handler.on_error(None, &error));
-    match call(wire, session, told).await {
+    match call(wire, session, || handler.on_error(&context, &error)).await {
         Ok(()) | Err(Cut::Panicked) => Some(()),
         Err(Cut::Over) => None,
         Err(Cut::Late) => {
@@ -291,9 +292,11 @@ fn agreed(receiver: &mut Receiver, session: &Session, deflate: Option<Agreed>) {
 pub(crate) async fn call<T: Transport, F: Future>(
     wire: &mut Wire<T>,
     session: &Session,
-    mut future: core::pin::Pin<&mut F>,
+    make: impl FnOnce() -> F,
 ) -> Result<F::Output, Cut> {
-    poll_fn(|cx| wire.poll_call(cx, session.shared(), future.as_mut())).await
+    let mut call = contain::call(make);
+    let called = poll_fn(|cx| wire.poll_call(cx, session.shared(), Pin::new(&mut call))).await?;
+    called.ok_or(Cut::Panicked)
 }
 
 /// Writes the last word and waits for the end, throwing away what still comes.

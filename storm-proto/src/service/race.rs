@@ -13,13 +13,25 @@ use crate::connection::link::LATE;
 /// thread, has reported what had happened in time.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
+/// A [`Runtime`], as far as it keeps time.
+pub(crate) trait Sleep: Send + Sync {
+    /// Waits until `at`.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
+}
+
+impl<R: Runtime> Sleep for R {
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send {
+        Runtime::sleep_until(self, at)
+    }
+}
+
 /// What `future` gives, if that is before `deadline`.
-pub(crate) async fn before<R: Runtime, F: Future>(
-    runtime: &R,
+pub(crate) async fn before<S: Sleep, F: Future>(
+    timer: &S,
     deadline: Instant,
     future: F,
 ) -> Option<F::Output> {
-    until(runtime, deadline, pin!(future)).await
+    until(timer, deadline, pin!(future)).await
 }
 
 /// As [`before`], for what others bring about. A timer that comes much too late means that this
@@ -40,12 +52,12 @@ pub(crate) async fn in_time<R: Runtime, F: Future>(
     until(runtime, now + LAST_LOOK, future).await
 }
 
-async fn until<R: Runtime, F: Future>(
-    runtime: &R,
+async fn until<S: Sleep, F: Future>(
+    timer: &S,
     deadline: Instant,
     mut future: Pin<&mut F>,
 ) -> Option<F::Output> {
-    let mut late = pin!(runtime.sleep_until(deadline));
+    let mut late = pin!(timer.sleep_until(deadline));
     poll_fn(|cx| match (future.as_mut().poll(cx), late.as_mut().poll(cx)) {
         (Poll::Ready(output), _) => Poll::Ready(Some(output)),
         (_, Poll::Ready(())) => Poll::Ready(None),

@@ -11,7 +11,7 @@ use std::vec::Vec;
 
 use super::connect_error::ConnectError;
 use super::connector::Connector;
-use super::driver::{contained, drive};
+use super::driver::drive;
 use super::handler::Handler;
 use super::metrics::{ClientMetrics, Ledger, with_open};
 use super::publish::{self, Whose};
@@ -22,6 +22,7 @@ use super::sync::{Mutex, MutexGuard};
 use super::trace;
 use crate::client::reconnect::{Backoff, Next, Reconnect};
 use crate::connection::reason::{DisconnectReason, Side};
+use crate::contain::{self, wake_all};
 use crate::error::SendError;
 use crate::message::Message;
 use crate::random::Random;
@@ -212,7 +213,7 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
             let Some(connected) = self.standing.unless_stopped(connected).await else { return };
             let (failure, next) = match connected {
                 Ok(driver) => {
-                    let session = driver.guard.session.clone();
+                    let session = driver.host.guard.session.clone();
                     self.backoff.connected(R::now());
                     self.standing.opened(session.clone(), R::now() - begun);
                     drive(driver).await;
@@ -234,7 +235,7 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
             self.standing.lock().retries += 1;
             publish::retrying();
             trace::retrying(&retry);
-            contained(self.handler.on_reconnecting(&retry)).await;
+            self.notify(&retry).await;
             let pause = self.standing.until(|inner| inner.stopping.then_some(()));
             if before(&self.connector.runtime, R::now() + delay, pause).await.is_some() {
                 return;
@@ -246,7 +247,13 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
         self.standing.lock().failure = Some(failure.clone());
         let retry = Retry::GaveUp { failure };
         trace::retrying(&retry);
-        contained(self.handler.on_reconnecting(&retry)).await;
+        self.notify(&retry).await;
+    }
+
+    /// A stop does not wait for a hook that does not return.
+    async fn notify(&self, retry: &Retry) {
+        let call = contain::call(|| self.handler.on_reconnecting(retry));
+        self.standing.unless_stopped(call).await;
     }
 }
 
@@ -333,7 +340,7 @@ impl Standing {
         let changed = change(&mut inner);
         let waiting = core::mem::take(&mut inner.waiting);
         drop(inner);
-        waiting.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
         changed
     }
 

@@ -16,9 +16,9 @@ use super::runtime::Address;
 use super::session::{Session, State};
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::sync::{Mutex, MutexGuard};
-use super::wire::catch;
 use super::wire::linger::MAX_LINGERING;
 use crate::Instant;
+use crate::contain::{catch, wake_all};
 use crate::server::admission::{Addresses, Admission, Place, Refusal};
 use crate::server::drain::Drain;
 use crate::server::origins::Origins;
@@ -49,9 +49,10 @@ struct Table {
     lingering: usize,
     /// Where they are from, if that is limited.
     addresses: Addresses,
-    /// The accept loop has its socket.
     /// Accept loops that have their socket.
     listening: usize,
+    /// The application is being notified of errors of those loops.
+    reporting: bool,
     /// Those whose opening is not done, by the number of their connection, and since when.
     opening: HashMap<u64, (Session, Instant)>,
     /// The open ones.
@@ -86,6 +87,10 @@ pub(crate) struct Tally {
 /// Held by an accept loop as long as it has its socket.
 #[derive(Debug)]
 pub(crate) struct Listening(Arc<Registry>);
+
+/// Held while the application is notified of errors of an accept loop.
+#[derive(Debug)]
+pub(crate) struct Reporting(Arc<Registry>);
 
 /// A place in a registry; dropping it gives the place back.
 #[derive(Debug)]
@@ -128,6 +133,18 @@ impl Registry {
     pub(crate) fn listen(self: &Arc<Registry>) -> Listening {
         self.lock().listening += 1;
         Listening(self.clone())
+    }
+
+    /// The application is notified of errors of an accept loop, which a stop waits for.
+    pub(crate) fn report(self: &Arc<Registry>) -> Reporting {
+        self.lock().reporting = true;
+        Reporting(self.clone())
+    }
+
+    /// Calls of the application that a stop waits for in vain.
+    pub(crate) fn stuck(&self) -> usize {
+        let table = self.lock();
+        table.connections + usize::from(table.reporting)
     }
 
     /// Admits a connection that was accepted, unless there is a limit or a stop. Check and
@@ -217,7 +234,7 @@ impl Registry {
         let last = table.sessions.is_empty();
         let waiting = last.then(|| core::mem::take(&mut table.until_empty));
         self.tell(table);
-        waiting.into_iter().flatten().for_each(Waker::wake);
+        wake_all(waiting.into_iter().flatten());
         match (&reason, news) {
             (Some(reason), Some(news)) => {
                 publish::ended(Whose::Server, metrics.uptime, reason, news);
@@ -356,7 +373,7 @@ impl Registry {
         let first = !self.stopping.swap(true, Ordering::Relaxed);
         let waiting = core::mem::take(&mut table.until_stopped);
         drop(table);
-        waiting.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
         first
     }
 
@@ -423,7 +440,7 @@ impl Registry {
         let empty = table.is_empty();
         let waiting = empty.then(|| core::mem::take(&mut table.until_empty));
         drop(table);
-        waiting.into_iter().flatten().for_each(Waker::wake);
+        wake_all(waiting.into_iter().flatten());
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -433,7 +450,7 @@ impl Registry {
 
 impl Table {
     fn is_empty(&self) -> bool {
-        self.connections == 0 && self.listening == 0
+        self.connections == 0 && self.listening == 0 && !self.reporting
     }
 }
 
@@ -463,6 +480,12 @@ fn register(waiting: &mut Vec<Waker>, waker: &Waker) {
 impl Drop for Listening {
     fn drop(&mut self) {
         self.0.left(|table| table.listening -= 1);
+    }
+}
+
+impl Drop for Reporting {
+    fn drop(&mut self) {
+        self.0.left(|table| table.reporting = false);
     }
 }
 

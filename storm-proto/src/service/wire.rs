@@ -16,7 +16,6 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::boxed::Box;
 use std::io::{self, IoSlice};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
@@ -29,6 +28,7 @@ use crate::Instant;
 use crate::connection::link::{Link, Step};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::{Event, Receiver};
+use crate::contain::catch;
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 
@@ -576,19 +576,4 @@ impl Input {
 #[inline]
 pub(crate) fn catch_in<R>(shared: &Shared, run: impl FnOnce() -> R) -> Option<R> {
     batch::in_handler_of(shared.owner(), || catch(run))
-}
-
-/// Runs code of the application; `None` if it panics. What it was doing is dropped, so a
-/// broken invariant of its own can only meet itself.
-pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Option<R> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(output) => Some(output),
-        Err(payload) => {
-            // Its drop may panic as well; leaking is the lesser evil.
-            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                core::mem::forget(again);
-            }
-            None
-        }
-    }
 }

@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use storm_proto::Drain;
-use storm_proto::service::{Handler, Runtime, Server, Session, Stopped};
+use storm_proto::service::{Handler, Runtime, Server, Stopped};
 
 /// How long sessions may take to close before they are cut off.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -127,14 +127,6 @@ fn signalled() {
     }
     signal.came = true;
     signal.waiting.drain(..).for_each(Waker::wake);
-}
-
-/// Who an error is about: a session, or a connection that never became one.
-pub(crate) fn who(session: Option<&Session>) -> String {
-    session.map_or_else(
-        || "a connection".into(),
-        |session| format!("[{}] {}", session.id(), session.peer()),
-    )
 }
 
 /// An error with all its sources, none of them twice.

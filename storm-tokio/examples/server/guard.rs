@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storm_tokio::{DisconnectReason, Error, Middleware, Rate, RateLimit, Session};
+use storm_tokio::{DisconnectReason, Error, ErrorContext, Middleware, Rate, RateLimit, Session};
 
 use crate::hall::{Hall, clock};
 
@@ -30,10 +30,7 @@ impl Middleware for Log {
         println!("#{id} {reason}, after {uptime}, {sent} bytes sent, {received} received");
     }
 
-    fn on_error(&self, session: Option<&Session>, error: &Error) {
-        match session {
-            Some(session) => println!("#{} from {}: {error}", session.id(), session.peer()),
-            None => println!("a connection failed: {error}"),
-        }
+    fn on_error(&self, context: &ErrorContext, error: &Error) {
+        println!("{context}: {error}");
     }
 }

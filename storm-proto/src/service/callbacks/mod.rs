@@ -30,7 +30,7 @@ use self::subscribing::{names::*, subscriptions};
 /// let callbacks = Callbacks::new()
 ///     .on_connected(|session| session.send("welcome"))
 ///     .on_message_async(|session, message| async move { session.send_wait(&message).await })
-///     .on_error(|session, error| println!("{session:?}: {error}"));
+///     .on_error(|context, error| println!("{context}: {error}"));
 /// # drop(callbacks);
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -236,12 +236,8 @@ where
         self.disconnected.call(session, reason, &self.error)
     }
 
-    fn on_error(
-        &self,
-        session: Option<&Session>,
-        error: &Error,
-    ) -> impl Future<Output = ()> + Send {
-        self.error.call(session, error, &Unset)
+    fn on_error(&self, context: &ErrorContext, error: &Error) -> impl Future<Output = ()> + Send {
+        self.error.call(context, error, &Unset)
     }
 
     fn on_reconnecting(&self, retry: &Retry) -> impl Future<Output = ()> + Send {

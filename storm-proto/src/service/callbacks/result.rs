@@ -9,7 +9,7 @@ use std::boxed::Box;
 use super::slots::{Errors, Unset};
 use crate::error::{Error, HandlerError, LocalError};
 use crate::service::audience::Delivery;
-use crate::service::session::Session;
+use crate::service::error_context::ErrorContext;
 use crate::service::trace;
 
 /// What a closure that handles an event may return.
@@ -30,7 +30,7 @@ use crate::service::trace;
 /// let callbacks = Callbacks::new()
 ///     .on_connected(|session| session.join("lobby"))
 ///     .on_message(|session, message| session.others_in("lobby").send(message))
-///     .on_error(|session, error| println!("{session:?}: {error}"));
+///     .on_error(|context, error| println!("{context}: {error}"));
 /// # drop(callbacks);
 /// ```
 ///
@@ -103,18 +103,18 @@ impl<T: HandlerResult, E: Into<Box<dyn StdError + Send + Sync>>> HandlerResult f
 
 /// Reports what a closure returned. To be boxed, so that no session carries it around.
 #[cold]
-pub(super) async fn report<E: Errors>(errors: &E, session: Option<&Session>, error: HandlerError) {
+pub(super) async fn report<E: Errors>(errors: &E, context: ErrorContext, error: HandlerError) {
     let error = Error::Local(LocalError::Handler(error));
-    if let Some(session) = session {
-        session.shared().chain().failed(Some(session), &error);
+    if let Some(session) = context.session() {
+        session.shared().chain().failed(&context, &error);
     }
-    trace::handler_failed(session, &error);
-    errors.call(session, &error, &Unset).await;
+    trace::handler_failed(context.session(), &error);
+    errors.call(&context, &error, &Unset).await;
 }
 
 /// As [`report`], from where nothing can wait: `on_error` is polled once.
-pub(super) fn report_at_once<E: Errors>(errors: &E, session: &Session, error: HandlerError) {
-    let mut report = Box::pin(report(errors, Some(session), error));
+pub(super) fn report_at_once<E: Errors>(errors: &E, context: ErrorContext, error: HandlerError) {
+    let mut report = Box::pin(report(errors, context, error));
     let _ = report.as_mut().poll(&mut Context::from_waker(core::task::Waker::noop()));
 }
 

@@ -1,6 +1,5 @@
 //! What listens to one kind of event: nothing, a closure, a whole handler, or several of these.
 
-use core::convert::identity;
 use core::future::{Future, ready};
 use std::boxed::Box;
 use std::sync::Arc;
@@ -8,14 +7,14 @@ use std::sync::Arc;
 use super::result::{HandlerResult, Ran, report, report_at_once};
 use crate::connection::reason::DisconnectReason;
 use crate::connection::slow::Lag;
+use crate::contain::{self, catch};
 use crate::error::Error;
 use crate::message::{Message, OwnedMessage};
-use crate::service::driver::contained;
+use crate::service::error_context::ErrorContext;
 use crate::service::groups::GroupChange;
 use crate::service::handler::Handler;
 use crate::service::reconnecting::Retry;
 use crate::service::session::Session;
-use crate::service::wire::catch;
 use crate::websocket::handshake::{Accept, Decision, IntoDecision, Request};
 
 /// Nothing listens.
@@ -74,13 +73,18 @@ macro_rules! followed {
 
 followed! { Closure<F> Async<F> Whole<N> Both<A, B> }
 
+/// Makes a call whose panic ends more than itself.
+fn make<F>(call: impl FnOnce() -> F) -> F {
+    call()
+}
+
 /// The trait of those that listen to one kind of event that may be waited for. `errors` is told
 /// of what closures return as errors; `first` guards the second of two from the first one.
 macro_rules! waiting {
     (
         $(#[$doc:meta])*
         $slot:ident, $hook:ident, $first:path, ($($argument:ident: $type:ty),*),
-        owned ($($owned_type:ty = $owned:expr),*), session $session:expr
+        owned ($($owned_type:ty = $owned:expr),*), context $context:expr
     ) => {
         $(#[$doc])*
         pub trait $slot: Send + Sync + 'static {
@@ -111,7 +115,7 @@ macro_rules! waiting {
             async fn call<E: Errors>(&self, $($argument: $type,)* errors: &E) {
                 let result = (self.0)($($owned),*).await.into_result();
                 if let Err(error) = result {
-                    Box::pin(report(errors, $session, error)).await;
+                    Box::pin(report(errors, $context, error)).await;
                 }
             }
         }
@@ -129,7 +133,7 @@ macro_rules! waiting {
 
         impl<A: $slot, B: $slot> $slot for Both<A, B> {
             async fn call<E: Errors>(&self, $($argument: $type,)* errors: &E) {
-                $first(self.0.call($($argument,)* errors)).await;
+                $first(|| self.0.call($($argument,)* errors)).await;
                 self.1.call($($argument,)* errors).await;
             }
         }
@@ -138,7 +142,7 @@ macro_rules! waiting {
 
 /// Those of a closure run when the future is polled: that is where a panic is contained.
 macro_rules! waiting_closure {
-    ($slot:ident, ($($argument:ident: $type:ty),*), session $session:expr) => {
+    ($slot:ident, ($($argument:ident: $type:ty),*), context $context:expr) => {
         impl<F, O> $slot for Closure<F>
         where
             F: Fn($($type),*) -> O + Send + Sync + 'static,
@@ -148,7 +152,7 @@ macro_rules! waiting_closure {
                 // No result lives on while it is reported: it need not be `Send`.
                 let result = (self.0)($($argument),*).into_result();
                 if let Err(error) = result {
-                    Box::pin(report(errors, $session, error)).await;
+                    Box::pin(report(errors, $context, error)).await;
                 }
             }
         }
@@ -156,14 +160,14 @@ macro_rules! waiting_closure {
 }
 
 waiting! {
-    Connected, on_connected, identity, (session: &Session),
-    owned (Session = session.clone()), session Some(session)
+    Connected, on_connected, make, (session: &Session),
+    owned (Session = session.clone()), context session.into()
 }
-waiting_closure! { Connected, (session: &Session), session Some(session) }
+waiting_closure! { Connected, (session: &Session), context session.into() }
 
 waiting! {
-    Messages, on_message, identity, (session: &Session, message: Message<'_>),
-    owned (Session = session.clone(), OwnedMessage = message.to_owned()), session Some(session)
+    Messages, on_message, make, (session: &Session, message: Message<'_>),
+    owned (Session = session.clone(), OwnedMessage = message.to_owned()), context session.into()
 }
 
 /// Called most: it runs when the future is made, so that no message is stored in one. The driver
@@ -182,37 +186,37 @@ where
     ) -> impl Future<Output = ()> + Send {
         match (self.0)(session, message).into_result() {
             Ok(()) => Ran(None),
-            Err(error) => Ran(Some(Box::pin(report(errors, Some(session), error)))),
+            Err(error) => Ran(Some(Box::pin(report(errors, session.into(), error)))),
         }
     }
 }
 
 waiting! {
     /// A panic of one is contained: the others still hear of the end.
-    Disconnected, on_disconnected, contained, (session: &Session, reason: &DisconnectReason),
-    owned (Session = session.clone(), DisconnectReason = reason.clone()), session Some(session)
+    Disconnected, on_disconnected, contain::call, (session: &Session, reason: &DisconnectReason),
+    owned (Session = session.clone(), DisconnectReason = reason.clone()), context session.into()
 }
 waiting_closure! {
-    Disconnected, (session: &Session, reason: &DisconnectReason), session Some(session)
+    Disconnected, (session: &Session, reason: &DisconnectReason), context session.into()
 }
 
 waiting! {
     /// A panic of one is contained: the others still hear of the error.
-    Errors, on_error, contained, (session: Option<&Session>, error: &Error),
-    owned (Option<Session> = session.cloned(), Error = error.clone()), session session
+    Errors, on_error, contain::call, (context: &ErrorContext, error: &Error),
+    owned (ErrorContext = context.clone(), Error = error.clone()), context context.clone()
 }
-waiting_closure! { Errors, (session: Option<&Session>, error: &Error), session session }
+waiting_closure! { Errors, (context: &ErrorContext, error: &Error), context context.clone() }
 
 waiting! {
     /// A panic of one is contained: the others still hear of the retry.
-    Retries, on_reconnecting, contained, (retry: &Retry),
-    owned (Retry = retry.clone()), session None
+    Retries, on_reconnecting, contain::call, (retry: &Retry),
+    owned (Retry = retry.clone()), context ErrorContext::Reconnecting
 }
-waiting_closure! { Retries, (retry: &Retry), session None }
+waiting_closure! { Retries, (retry: &Retry), context ErrorContext::Reconnecting }
 
 /// The trait of those that listen to one kind of event that cannot be waited for.
 macro_rules! at_once {
-    ($slot:ident, $hook:ident, ($($argument:ident: $type:ty),*), session $session:expr) => {
+    ($slot:ident, $hook:ident, ($($argument:ident: $type:ty),*), context $context:expr) => {
         pub trait $slot: Send + Sync + 'static {
             fn call<E: Errors>(&self, $($argument: $type,)* errors: &E);
         }
@@ -230,7 +234,7 @@ macro_rules! at_once {
         {
             fn call<E: Errors>(&self, $($argument: $type,)* errors: &E) {
                 if let Err(error) = (self.0)($($argument),*).into_result() {
-                    report_at_once(errors, $session, error);
+                    report_at_once(errors, $context, error);
                 }
             }
         }
@@ -251,8 +255,8 @@ macro_rules! at_once {
     };
 }
 
-at_once! { Presence, on_group, (change: &GroupChange), session &change.session }
-at_once! { Lags, on_lag, (session: &Session, lag: &Lag), session session }
+at_once! { Presence, on_group, (change: &GroupChange), context (&change.session).into() }
+at_once! { Lags, on_lag, (session: &Session, lag: &Lag), context session.into() }
 
 /// Those that decide on requests.
 pub trait Connecting: Send + Sync + 'static {

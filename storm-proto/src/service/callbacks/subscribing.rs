@@ -13,6 +13,7 @@ pub(in crate::service) mod names {
     pub(in crate::service) use crate::service::callbacks::result::HandlerResult;
     pub(in crate::service) use crate::service::callbacks::slots::{Async, Closure, Whole};
     pub(in crate::service) use crate::service::callbacks::{Callbacks, Subscribe, With};
+    pub(in crate::service) use crate::service::error_context::ErrorContext;
     pub(in crate::service) use crate::service::groups::GroupChange;
     pub(in crate::service) use crate::service::handler::Handler;
     pub(in crate::service) use crate::service::reconnecting::Retry;
@@ -162,7 +163,7 @@ macro_rules! subscriptions {
             f: F,
         ) -> $($open)* <$of as Subscribe>::Error<Closure<F>> $($close)*
         where
-            F: Fn(Option<&Session>, &Error) -> O + Send + Sync + 'static,
+            F: Fn(&ErrorContext, &Error) -> O + Send + Sync + 'static,
             O: HandlerResult,
         {
             self.map_handler(|callbacks| callbacks.error(Closure(f)))
@@ -174,7 +175,7 @@ macro_rules! subscriptions {
             f: F,
         ) -> $($open)* <$of as Subscribe>::Error<Async<F>> $($close)*
         where
-            F: Fn(Option<Session>, Error) -> Fut + Send + Sync + 'static,
+            F: Fn(ErrorContext, Error) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: HandlerResult> + Send,
         {
             self.map_handler(|callbacks| callbacks.error(Async(f)))

@@ -7,15 +7,17 @@ use std::io;
 use std::sync::Arc;
 
 use super::Protocol;
+use super::reports::Reports;
 use crate::connection::budget::Budget;
 use crate::connection::link::Link;
 use crate::connection::options::Options;
 use crate::connection::receiver::Receiver;
 use crate::connection::sender::Sender;
-use crate::error::{Error, TransportError};
+use crate::contain::catch;
+use crate::error::{Error, LocalError};
 use crate::extensions::Extensions;
 use crate::server::backoff::AcceptBackoff;
-use crate::service::driver::{Driver, Guard, drive};
+use crate::service::driver::{Driver, Guard, Host, drive};
 use crate::service::handler::Handler;
 use crate::service::middleware::Chain;
 use crate::service::publish;
@@ -41,6 +43,7 @@ pub(super) struct Accepting<R: Runtime, H> {
     pub(super) tls: Option<TlsServer>,
     pub(super) chain: Chain,
     pub(super) handler: Arc<H>,
+    pub(super) reports: Arc<Reports<R, H>>,
     pub(super) listener: R::Listener,
     /// Dropped after the listener: a stop that has returned has freed the address.
     pub(super) _listening: Listening,
@@ -63,31 +66,39 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
             // A stop ends an accept that blocks with whatever comes first.
             let accepted = accepted.filter(|_| !self.registry.is_stopping());
             let begun = match accepted {
-                None => return,
-                Some(Ok((transport, ends))) => match self.registry.admit(&ends.peer, R::now()) {
-                    Ok(permit) => self.begin(transport, ends, permit),
-                    Err(refusal) => {
-                        trace::refused(&ends.peer, refusal);
-                        publish::refused(refusal);
-                        Ok(())
-                    }
-                },
-                Some(Err(error)) => Err(error),
+                None => break,
+                Some(Ok((transport, ends))) => self.admit(transport, ends),
+                Some(Err(error)) => Err(Error::Transport(error.into())),
             };
-            match begun {
-                Ok(()) => backoff.succeeded(),
-                Err(error) => {
-                    let error = TransportError::from(error);
-                    let pause = backoff.failed(error.kind());
-                    let error = Error::Transport(error);
-                    self.chain.failed(None, &error);
-                    trace::accept_failed(&error);
-                    self.handler.on_error(None, &error).await;
-                    if !pause.is_zero() {
-                        before(&self.runtime, R::now() + pause, self.registry.stopped()).await;
-                    }
-                }
+            let Err(error) = begun else {
+                backoff.succeeded();
+                continue;
+            };
+            let pause = backoff.failed(&error);
+            catch(|| trace::accept_failed(&error));
+            if !pause.is_zero() {
+                self.reports.push(error);
+                before(&self.runtime, R::now() + pause, self.registry.stopped()).await;
             }
+        }
+        // The last handle on the handler may be this one.
+        catch(|| drop(self));
+    }
+
+    /// Starts a connection if it is admitted. Nothing of the application that runs on the way,
+    /// such as the spawn of an executor, ends the loop.
+    fn admit(&self, transport: R::Transport, ends: Ends) -> Result<(), Error> {
+        let begun = catch(|| match self.registry.admit(&ends.peer, R::now()) {
+            Ok(permit) => self.begin(transport, ends, permit),
+            Err(refusal) => {
+                trace::refused(&ends.peer, refusal);
+                publish::refused(refusal);
+                Ok(())
+            }
+        });
+        match begun {
+            Some(begun) => begun.map_err(|error| Error::Transport(error.into())),
+            None => Err(Error::Local(LocalError::HandlerPanicked)),
         }
     }
 
@@ -130,13 +141,8 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
         if role.is_none() && !wire.is_secured() {
             guard.open(None, Extensions::new());
         }
-        let driver = Driver {
-            wire,
-            receiver,
-            handler: self.handler.clone(),
-            guard,
-            expects_request: role.is_some(),
-        };
+        let host = Host { guard, handler: self.handler.clone(), timer: self.runtime.clone() };
+        let driver = Driver { wire, receiver, host, expects_request: role.is_some() };
         self.runtime.spawn(drive(driver))
     }
 }

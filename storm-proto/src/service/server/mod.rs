@@ -1,6 +1,7 @@
 //! A server: options, then an accept loop (`accepting`), then a handle to stop it (`running`).
 
 mod accepting;
+mod reports;
 mod running;
 
 use core::fmt;
@@ -9,9 +10,10 @@ use std::io;
 use std::vec::Vec;
 
 use self::accepting::Accepting;
-#[cfg(test)]
-pub(crate) use self::running::LAST_TURN;
+use self::reports::Reports;
 pub use self::running::{Running, Stopped};
+#[cfg(test)]
+pub(crate) use self::{reports::MAX_WAITING, running::LAST_TURN};
 use super::bind::{self, BindAddress};
 use super::callbacks::subscribing::{names::*, subscriptions};
 use super::hub::Hub;
@@ -322,6 +324,12 @@ impl<R: Runtime, H: Handler> Server<R, H> {
         };
         let receive_memory = Arc::new(Budget::for_messages(self.receive_memory, message));
         let options = Arc::new(self.options);
+        let reports = Reports::new(
+            self.runtime.clone(),
+            registry.clone(),
+            self.chain.clone(),
+            handler.clone(),
+        );
         for listener in listeners {
             let accepting = Accepting {
                 runtime: self.runtime.clone(),
@@ -332,6 +340,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
                 tls: self.tls.clone(),
                 chain: self.chain.clone(),
                 handler: handler.clone(),
+                reports: reports.clone(),
                 listener,
                 _listening: registry.listen(),
                 registry: registry.clone(),

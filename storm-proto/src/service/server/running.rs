@@ -190,7 +190,7 @@ impl<R: Runtime> Running<R> {
             failed,
             unopened,
             aborted,
-            stuck: self.registry.connections(),
+            stuck: self.registry.stuck(),
             undelivered: after_it.undelivered - before_it.undelivered,
             took: R::now() - begun,
         };

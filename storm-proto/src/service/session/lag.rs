@@ -6,9 +6,9 @@ use std::sync::{Arc, Weak};
 
 use super::Session;
 use crate::connection::slow::Lag;
+use crate::contain::catch;
 use crate::service::handler::Handler;
 use crate::service::sync::thread_local;
-use crate::service::wire::catch;
 
 thread_local! {
     /// This thread is telling.

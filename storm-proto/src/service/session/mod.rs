@@ -19,7 +19,7 @@ use self::waits::{Closed, Went};
 use super::batch;
 use super::middleware::{Outcome, instead};
 use super::park;
-use super::runtime::Address;
+use super::runtime::{Address, Ends};
 use super::sync::atomic::Ordering;
 use crate::connection::link::Link;
 use crate::connection::options::Overrides;
@@ -92,6 +92,11 @@ impl Session {
     #[must_use]
     pub fn peer(&self) -> &Address {
         self.shared.peer()
+    }
+
+    /// The addresses of both ends.
+    pub(crate) fn ends(&self) -> &Ends {
+        &self.shared.identity.ends
     }
 
     /// The address of this end.

@@ -97,6 +97,8 @@ pub(super) struct Rare {
     pub(super) ended: Option<(Instant, Arc<DisconnectReason>)>,
     /// What was left to do for its connection then.
     pub(super) linger: Option<Linger>,
+    /// The last events have begun.
+    pub(super) ending: bool,
     /// The last event was handled.
     pub(super) handled: bool,
     /// What the application attached.
@@ -513,6 +515,11 @@ impl Shared {
     /// How the connection lingers; `None` if it is over for the transport as well.
     pub(crate) fn linger(&self) -> Option<Linger> {
         self.lock().rare.as_ref()?.linger
+    }
+
+    /// The last events are to come; false if they came already.
+    pub(crate) fn begin_last_events(&self) -> bool {
+        !core::mem::replace(&mut self.lock().rare().ending, true)
     }
 
     /// The last event was handled.

@@ -11,6 +11,7 @@ use std::vec::Vec;
 use super::Session;
 use super::shared::Shared;
 use crate::connection::reason::DisconnectReason;
+use crate::contain::wake_all;
 use crate::error::SendError;
 use crate::message::{Message, OwnedMessage};
 use crate::service::middleware::{Outcome, instead};
@@ -28,8 +29,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn wake(self) {
-        let calls = self.calls.into_iter().map(|(_, waker)| waker);
-        calls.chain(self.reader).for_each(Waker::wake);
+        wake_all(self.calls.into_iter().map(|(_, waker)| waker).chain(self.reader));
     }
 }
 
