@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod scenarios {
+    pub(crate) mod building;
     pub(crate) mod client;
     pub(crate) mod compressed;
     pub(crate) mod ending;
@@ -106,6 +107,12 @@ macro_rules! other_scenarios {
                 connections_over_the_limit_are_closed_at_once,
                 an_ipv4_peer_reaches_a_dual_stack_server,
                 an_address_in_use_is_an_error,
+            }
+            building {
+                a_server_agrees_on_a_subprotocol_of_its_settings,
+                the_101_names_the_subprotocol,
+                async_closures_wait_and_report,
+                options_that_cannot_be_are_errors_of_the_start,
             }
             ending {
                 a_shutdown_sends_newcomers_away_until_the_last_session_is_gone,

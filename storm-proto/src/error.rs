@@ -411,6 +411,58 @@ impl fmt::Display for SendError {
 
 impl core::error::Error for SendError {}
 
+/// Why a server does not start or a client does not connect: an option has a value that means
+/// nothing, or cannot apply to what else is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OptionError {
+    option: &'static str,
+    problem: &'static str,
+}
+
+impl OptionError {
+    /// What a limit of zero would stop: everything.
+    pub(crate) const ZERO: &'static str = "must not be zero";
+
+    /// An option, by the name of the method that sets it, and what is wrong with its value.
+    #[must_use]
+    pub const fn new(option: &'static str, problem: &'static str) -> OptionError {
+        OptionError { option, problem }
+    }
+
+    /// Refuses options that were asked for, if they are among these.
+    pub(crate) fn refuse(
+        used: &[&'static str],
+        options: &[&'static str],
+        problem: &'static str,
+    ) -> Result<(), OptionError> {
+        match used.iter().find(|used| options.contains(used)) {
+            Some(option) => Err(OptionError::new(option, problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// The name of the option: that of the method which sets it.
+    #[must_use]
+    pub const fn option(&self) -> &'static str {
+        self.option
+    }
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.option, self.problem)
+    }
+}
+
+impl StdError for OptionError {}
+
+#[cfg(feature = "std")]
+impl From<OptionError> for std::io::Error {
+    fn from(error: OptionError) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
 /// Why a Close frame cannot be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -101,8 +101,8 @@ pub use message::{Kind, Message, OwnedMessage};
 
 mod error;
 pub use error::{
-    CloseError, Error, HandlerError, LocalError, ProtocolError, SendError, TransportError,
-    TransportErrorKind,
+    CloseError, Error, HandlerError, LocalError, OptionError, ProtocolError, SendError,
+    TransportError, TransportErrorKind,
 };
 
 pub mod framing;

@@ -67,7 +67,10 @@ pub(crate) trait Harness {
     }
 
     fn client(url: impl Into<String>) -> Client<Self::Runtime> {
-        let client = Client::new(url).runtime(Self::runtime()).websocket(Self::settings());
+        let url = url.into();
+        let is_websocket = url.starts_with("ws");
+        let client = Client::new(url).runtime(Self::runtime());
+        let client = if is_websocket { client.websocket(Self::settings()) } else { client };
         if Self::TLS { client.tls(secured::client()) } else { client }
     }
 

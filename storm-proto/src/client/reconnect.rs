@@ -7,6 +7,7 @@
 use core::time::Duration;
 
 use crate::Instant;
+use crate::error::OptionError;
 use crate::random::Random;
 use crate::websocket::handshake::{HandshakeError, Headers};
 
@@ -26,13 +27,13 @@ pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Reconnect {
-    /// The ceiling of the first delay; 500 ms.
+    /// The ceiling of the first delay; 500 ms. Must not be zero.
     pub initial: Duration,
-    /// The highest ceiling; 30 s: a server that is back is found within this time.
+    /// The highest ceiling, not zero; 30 s: a server that is back is found within this time.
     pub cap: Duration,
     /// What each failure multiplies the ceiling by; 2. At least 1 counts.
     pub factor: u32,
-    /// How many retries in a row may fail until the client gives up; `None`, never. The
+    /// How many retries in a row may fail until the client gives up; `None` or 0, never. The
     /// first connect is not a retry: 3 means up to four connects.
     pub max_attempts: Option<u32>,
     /// How long a session must have been open to prove that all is well again; 10 s. Loss of
@@ -75,7 +76,7 @@ impl Reconnect {
         self
     }
 
-    /// Gives up when so many retries in a row failed.
+    /// Gives up when so many retries in a row failed; 0 is any number.
     #[must_use]
     pub const fn max_attempts(mut self, attempts: u32) -> Reconnect {
         self.max_attempts = Some(attempts);
@@ -87,6 +88,18 @@ impl Reconnect {
     pub const fn stable_after(mut self, open: Duration) -> Reconnect {
         self.stable_after = open;
         self
+    }
+}
+
+impl Reconnect {
+    /// Refuses delays that are always zero: such a client would hammer its server.
+    pub(crate) fn check(&self) -> Result<(), OptionError> {
+        for (option, time) in [("initial", self.initial), ("cap", self.cap)] {
+            if time.is_zero() {
+                return Err(OptionError::new(option, OptionError::ZERO));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -188,7 +201,7 @@ impl Backoff {
     pub(crate) fn failed(&mut self, verdict: Verdict) -> Next {
         let Verdict::Retry { after } = verdict else { return Next::GiveUp };
         self.failures = self.failures.saturating_add(1);
-        if self.options.max_attempts.is_some_and(|max| self.failures > max) {
+        if self.options.max_attempts.is_some_and(|max| max > 0 && self.failures > max) {
             return Next::GiveUp;
         }
         // On top and not at least: all clients may have been told the same.
@@ -306,7 +319,7 @@ mod tests {
 
     #[test]
     fn so_many_attempts_are_so_many_retries_after_the_first_connect() {
-        for max in [0, 1, 5] {
+        for max in [1, 2, 5] {
             let mut backoff = lowest(Reconnect::new().max_attempts(max));
             for attempt in 1..=max {
                 assert_eq!(backoff.failed(RETRY), wait(0, attempt));

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::flow::WaterMarks;
 use super::slow::SlowConsumer;
+use crate::error::OptionError;
 use crate::websocket::WebSocket;
 
 /// The settings of a connection. Every limit is finite by default.
@@ -20,14 +21,50 @@ pub struct Options {
     pub timeouts: Timeouts,
 }
 
+impl Options {
+    /// These options as a connection keeps them: a time of zero that means "off" is off.
+    ///
+    /// # Errors
+    /// If one has a value that nothing could live with. The parts of `websocket` are looked at
+    /// only if that is spoken.
+    pub(crate) fn checked(mut self, is_websocket: bool) -> Result<Options, OptionError> {
+        let Timeouts { handshake, idle, stall, close } = &mut self.timeouts;
+        *idle = idle.filter(|idle| !idle.is_zero());
+        let WebSocket { limits, head, heartbeat, .. } = &mut self.websocket;
+        *heartbeat = heartbeat.or_off();
+        let common = [
+            ("handshake_timeout", handshake.is_zero()),
+            ("stall_timeout", stall.is_zero()),
+            ("close_timeout", close.is_zero()),
+            ("max_pending_send", self.marks.limit() == 0),
+        ];
+        let of_websocket = [
+            ("max_frame", limits.frame == 0),
+            ("max_message", limits.message == 0),
+            ("max_fragments", limits.fragments == 0),
+            ("head.bytes", head.bytes == 0),
+            ("head.line", head.line == 0),
+            ("head.headers", head.headers == 0),
+        ];
+        let of_websocket = of_websocket.into_iter().filter(|_| is_websocket);
+        match common.into_iter().chain(of_websocket).find(|(_, is_zero)| *is_zero) {
+            Some((option, _)) => Err(OptionError::new(option, OptionError::ZERO)),
+            None => Ok(self),
+        }
+    }
+}
+
 /// The deadlines of a connection. Every wait has one.
+///
+/// None of them may be zero, but for `idle`: a server with one does not start, and a client does
+/// not connect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
     /// From the accept to the end of the opening (TLS, HTTP, the application's
     /// decision): one deadline that no byte extends; 5 s.
     pub handshake: Duration,
-    /// Longest time without a complete message from the peer; `None`, off. Does not end while
+    /// Longest time without a complete message from the peer; `None` or zero, off. Does not end while
     /// this side itself does not read.
     pub idle: Option<Duration>,
     /// Longest time that bytes may wait without one of them moving; 30 s.
@@ -56,6 +93,28 @@ impl Default for Timeouts {
     }
 }
 
+/// Deadlines as a builder is told them: all at once, and one by one. One that was set by itself
+/// counts, whichever of both came last.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Deadlines {
+    pub(crate) all: Timeouts,
+    pub(crate) handshake: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) stall: Option<Duration>,
+    pub(crate) close: Option<Duration>,
+}
+
+impl Deadlines {
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            handshake: self.handshake.unwrap_or(self.all.handshake),
+            idle: self.idle.or(self.all.idle),
+            stall: self.stall.unwrap_or(self.all.stall),
+            close: self.close.unwrap_or(self.all.close),
+        }
+    }
+}
+
 /// When to ping and when to give the peer up (WebSocket only).
 ///
 /// Each interval adds one to the missed count and pings; above the allowed number
@@ -65,7 +124,7 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// Time between two Pings; 30 s. `None` turns the heartbeat off.
+    /// Time between two Pings; 30 s. `None` or zero turns the heartbeat off.
     pub interval: Option<Duration>,
     /// Intervals without a sign of life that are forgiven; 3. At least 1 counts: nobody
     /// is dead who had no Ping to answer.
@@ -79,10 +138,16 @@ impl Heartbeat {
         Heartbeat { interval: Some(Duration::from_secs(30)), missed: 3 }
     }
 
-    /// A Ping each `interval`; at least 1 ms.
+    /// A Ping each `interval`, at least 1 ms; off if that is zero.
     #[must_use]
     pub fn every(interval: Duration) -> Heartbeat {
-        Heartbeat { interval: Some(interval.max(Duration::from_millis(1))), ..Heartbeat::new() }
+        Heartbeat { interval: Some(interval), ..Heartbeat::new() }.or_off()
+    }
+
+    /// An interval of zero is off, and a shorter one than 1 ms is 1 ms.
+    fn or_off(self) -> Heartbeat {
+        let interval = self.interval.filter(|interval| !interval.is_zero());
+        Heartbeat { interval: interval.map(|time| time.max(Duration::from_millis(1))), ..self }
     }
 
     /// No Pings and no verdict.
@@ -140,10 +205,12 @@ impl Overrides {
         Overrides { marks: None, slow_consumer: None, heartbeat: None, idle: None, stall: None }
     }
 
-    /// Sets how many bytes may wait to be written. What is read at once depends on it from the
-    /// next read on: the answers to what was read before may meet a lower limit.
+    /// Sets how many bytes may wait to be written; 0 changes nothing. What is read at once depends
+    /// on it from the next read on: the answers to what was read before may meet a lower limit.
     pub const fn max_pending_send(mut self, bytes: usize) -> Overrides {
-        self.marks = Some(WaterMarks::new(bytes));
+        if bytes > 0 {
+            self.marks = Some(WaterMarks::new(bytes));
+        }
         self
     }
 
@@ -154,21 +221,23 @@ impl Overrides {
     }
 
     /// Sets when to ping and when to give the peer up (WebSocket only). Counts anew from now.
-    pub const fn heartbeat(mut self, heartbeat: Heartbeat) -> Overrides {
-        self.heartbeat = Some(heartbeat);
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Overrides {
+        self.heartbeat = Some(heartbeat.or_off());
         self
     }
 
-    /// Sets the longest time without a message from the peer, from now on; `None` is off.
+    /// Sets the longest time without a message from the peer, from now on; `None` or zero is off.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Overrides {
-        self.idle = Some(timeout.into());
+        self.idle = Some(timeout.into().filter(|timeout| !timeout.is_zero()));
         self
     }
 
     /// Sets the longest time that bytes may wait without one of them moving; of those that wait
-    /// already, from now on.
+    /// already, from now on. Zero changes nothing.
     pub const fn stall_timeout(mut self, timeout: Duration) -> Overrides {
-        self.stall = Some(timeout);
+        if !timeout.is_zero() {
+            self.stall = Some(timeout);
+        }
         self
     }
 

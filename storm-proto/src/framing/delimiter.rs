@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Decoded, Framer, FramingError};
+use crate::error::OptionError;
 
 /// A byte string behind each message, `\n` by default. Empty messages are messages.
 ///
@@ -33,7 +34,7 @@ impl Delimiter {
         Delimiter::new(b"\n")
     }
 
-    /// Sets the longest payload in bytes, for both directions.
+    /// Sets the longest payload in bytes, not 0, for both directions.
     #[must_use]
     pub fn limit(mut self, bytes: usize) -> Delimiter {
         self.limit = bytes;
@@ -63,6 +64,13 @@ impl Default for Delimiter {
 }
 
 impl Framer for Delimiter {
+    fn check_options(&self) -> Result<(), OptionError> {
+        match self.limit {
+            0 => Err(OptionError::new("limit", OptionError::ZERO)),
+            _ => Ok(()),
+        }
+    }
+
     fn decode(&self, buffered: &[u8], scanned: &mut usize) -> Result<Decoded, FramingError> {
         let too_long = FramingError::TooLong { limit: self.limit };
         // A message that ends too late is refused even if all of it is here, so

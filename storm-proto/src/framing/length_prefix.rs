@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Decoded, Framer, FramingError};
+use crate::error::OptionError;
 
 /// Bytes of the prefix.
 const PREFIX: usize = 4;
@@ -23,7 +24,7 @@ impl LengthPrefix {
         LengthPrefix { limit: LengthPrefix::DEFAULT_LIMIT }
     }
 
-    /// Sets the longest payload in bytes, for both directions. A longer one is
+    /// Sets the longest payload in bytes, not 0, for both directions. A longer one is
     /// refused at its prefix, before any of it is stored.
     #[must_use]
     pub const fn limit(mut self, bytes: usize) -> LengthPrefix {
@@ -46,6 +47,13 @@ impl Default for LengthPrefix {
 }
 
 impl Framer for LengthPrefix {
+    fn check_options(&self) -> Result<(), OptionError> {
+        match self.limit {
+            0 => Err(OptionError::new("limit", OptionError::ZERO)),
+            _ => Ok(()),
+        }
+    }
+
     fn decode(&self, buffered: &[u8], _: &mut usize) -> Result<Decoded, FramingError> {
         let Some((&prefix, payload)) = buffered.split_first_chunk::<PREFIX>() else {
             return Ok(Decoded::More { at_least: PREFIX - buffered.len() });

@@ -18,6 +18,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+use crate::error::OptionError;
+
 /// Finds messages in a stream of bytes, and wraps messages for it.
 ///
 /// ```
@@ -73,6 +75,14 @@ pub trait Framer: fmt::Debug + Send + Sync + 'static {
     /// Appends what stands behind `payload` on the wire; nothing by default.
     fn encode_tail(&self, payload: &[u8], out: &mut Vec<u8>) {
         let _ = (payload, out);
+    }
+
+    /// Checks the settings of the framer, before a server starts or a client connects with it.
+    ///
+    /// # Errors
+    /// If no message could be framed with them.
+    fn check_options(&self) -> Result<(), OptionError> {
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use std::vec::Vec;
 use super::options::ListenOptions;
 use super::runtime::{Address, Listener, Runtime};
 use crate::client::uri::{split_authority, split_scheme, without_empty_authority};
+use crate::error::OptionError;
 
 /// How often a port is chosen anew that is free in one family and taken in the other.
 const PORT_ATTEMPTS: u32 = 16;
@@ -126,9 +127,16 @@ pub(super) async fn listen<R: Runtime>(
     runtime: &R,
     address: &BindAddress,
     options: &ListenOptions,
+    used: &[&'static str],
 ) -> io::Result<Vec<R::Listener>> {
+    if let Ok(place) = address.place() {
+        check(&place, options, used)?;
+    }
     let listening = listen_unnamed(runtime, address, options).await;
     listening.map_err(|source| {
+        if source.get_ref().is_some_and(|inner| inner.is::<OptionError>()) {
+            return source;
+        }
         let address = address.to_string();
         io::Error::new(source.kind(), CannotListen { address, source })
     })
@@ -140,7 +148,6 @@ async fn listen_unnamed<R: Runtime>(
     options: &ListenOptions,
 ) -> io::Result<Vec<R::Listener>> {
     let place = address.place().map_err(invalid)?;
-    check(&place, options).map_err(invalid)?;
     match place {
         Place::Unix(path) => {
             let address = Address::Unix(Some(path.into()));
@@ -155,6 +162,9 @@ async fn listen_unnamed<R: Runtime>(
         }
         Place::Name(name, port) => {
             let found = runtime.resolve(&crate::client::uri::one_form(name), port).await?;
+            if options.dual_stack && !found.iter().any(SocketAddr::is_ipv6) {
+                return Err(NO_IPV6.into());
+            }
             if let [address] = found[..] {
                 // As it is, with the scope of an IPv6 address.
                 return Ok(std::vec![runtime.listen(&address.into(), options)?]);
@@ -170,17 +180,29 @@ async fn listen_unnamed<R: Runtime>(
     }
 }
 
-fn check(place: &Place<'_>, options: &ListenOptions) -> Result<(), &'static str> {
+/// Refuses options that cannot apply to what is listened at; `used` names those that were asked
+/// for.
+fn check(
+    place: &Place<'_>,
+    options: &ListenOptions,
+    used: &[&'static str],
+) -> Result<(), OptionError> {
+    const OF_TCP: [&str; 4] = ["backlog", "connect_rate", "max_connections_per_ip", "socket"];
     match (place, options.unix_mode) {
+        (Place::Unix(_), _) if options.dual_stack => Err(NO_IPV6),
         (Place::Unix(_), Some(mode)) if mode > 0o777 => {
-            Err("unix_mode has more than permission bits: at most 0o777")
+            Err(OptionError::new("unix_mode", "has more than permission bits: at most 0o777"))
         }
-        (Place::Ip(_) | Place::Any(_) | Place::Name(..), Some(_)) => {
-            Err("unix_mode is for unix sockets")
+        (Place::Unix(_), _) => {
+            OptionError::refuse(used, &OF_TCP, "is for tcp, not for unix sockets")
         }
+        (_, Some(_)) => Err(OptionError::new("unix_mode", "is for unix sockets")),
+        (Place::Ip(address), None) if options.dual_stack && address.is_ipv4() => Err(NO_IPV6),
         _ => Ok(()),
     }
 }
+
+const NO_IPV6: OptionError = OptionError::new("dual_stack", "needs an ipv6 address, such as [::]");
 
 fn invalid(problem: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, problem)
@@ -414,9 +436,9 @@ mod tests {
     #[test]
     fn a_mode_is_one_of_a_unix_socket() {
         let options = |mode| ListenOptions { unix_mode: Some(mode), ..ListenOptions::new() };
-        assert!(check(&Place::Unix("/a"), &options(0o660)).is_ok());
-        assert!(check(&Place::Unix("/a"), &options(0o4777)).is_err());
-        assert!(check(&Place::Any(80), &options(0o660)).is_err());
-        assert!(check(&Place::Any(80), &ListenOptions::new()).is_ok());
+        assert!(check(&Place::Unix("/a"), &options(0o660), &[]).is_ok());
+        assert!(check(&Place::Unix("/a"), &options(0o4777), &[]).is_err());
+        assert!(check(&Place::Any(80), &options(0o660), &[]).is_err());
+        assert!(check(&Place::Any(80), &ListenOptions::new(), &[]).is_ok());
     }
 }

@@ -18,9 +18,11 @@ use super::reconnecting::Reconnecting;
 use super::runtime::Runtime;
 use crate::client::proxy::Proxy;
 use crate::client::reconnect::Reconnect;
+use crate::client::uri::Target;
 use crate::connection::flow::WaterMarks;
-use crate::connection::options::{Options, Timeouts};
+use crate::connection::options::{Deadlines, Options, Timeouts};
 use crate::connection::slow::SlowConsumer;
+use crate::error::OptionError;
 use crate::framing::{Framer, Raw};
 #[cfg(feature = "tls")]
 use crate::tls::TlsClient;
@@ -34,6 +36,12 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[must_use = "a client does nothing until it connects"]
 pub struct Client<R, H = Callbacks> {
     connector: Connector<R>,
+    websocket: Option<WebSocket>,
+    /// Those offered behind the ones of `websocket`.
+    subprotocols: Vec<String>,
+    framer: Option<Arc<dyn Framer>>,
+    deadlines: Deadlines,
+    proxy: Option<Proxy>,
     /// Options that were asked for, and that may be of no use here.
     used: Vec<&'static str>,
     handler: H,
@@ -56,7 +64,16 @@ impl<R: Runtime + Default> Client<R> {
             #[cfg(feature = "tls")]
             tls: OnceLock::new(),
         };
-        Client { connector, used: Vec::new(), handler: Callbacks::new() }
+        Client {
+            connector,
+            websocket: None,
+            subprotocols: Vec::new(),
+            framer: None,
+            deadlines: Deadlines::default(),
+            proxy: None,
+            used: Vec::new(),
+            handler: Callbacks::new(),
+        }
     }
 }
 
@@ -70,25 +87,26 @@ impl<R: Runtime, H> Client<R, H> {
     /// Sends a header with the request, such as `Authorization` or `Origin`.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.connector.offer = self.connector.offer.header(name, value);
-        self
+        self.uses("header")
     }
 
-    /// Offers a subprotocol; the first offered is the most wanted.
+    /// Offers a subprotocol, behind those of [`Client::websocket`]; the first offered is the most
+    /// wanted.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
-        self.connector.options.websocket.subprotocols.push(name.into());
-        self
+        self.subprotocols.push(name.into());
+        self.uses("subprotocol")
     }
 
     /// Sets what a WebSocket may cost and how it is kept alive.
     pub fn websocket(mut self, websocket: WebSocket) -> Self {
-        self.connector.options.websocket = websocket;
-        self
+        self.websocket = Some(websocket);
+        self.uses("websocket")
     }
 
     /// Speaks messages on plain TCP, as `framer` finds them; raw chunks by default.
     pub fn framed(mut self, framer: impl Framer) -> Self {
-        self.connector.framer = Arc::new(framer);
-        self
+        self.framer = Some(Arc::new(framer));
+        self.uses("framed")
     }
 
     /// Sets the one deadline over name look-up, every address and the handshake; 10 s.
@@ -97,27 +115,28 @@ impl<R: Runtime, H> Client<R, H> {
         self
     }
 
-    /// Sets the deadlines of the open connection.
+    /// Sets the deadlines of the open connection, but for those that are set by themselves, before
+    /// or after this.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.connector.options.timeouts = timeouts;
+        self.deadlines.all = timeouts;
         self
     }
 
-    /// Ends the session if it brings no message for this long; off.
+    /// Ends the session if it brings no message for this long; off, as is zero.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.connector.options.timeouts.idle = Some(timeout);
+        self.deadlines.idle = Some(timeout);
         self
     }
 
     /// Ends the session if the server reads nothing for this long while bytes wait; 30 s.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.connector.options.timeouts.stall = timeout;
+        self.deadlines.stall = Some(timeout);
         self
     }
 
     /// Sets the time that a close may take; 5 s.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.connector.options.timeouts.close = timeout;
+        self.deadlines.close = Some(timeout);
         self
     }
 
@@ -141,13 +160,13 @@ impl<R: Runtime, H> Client<R, H> {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: TlsClient) -> Self {
         self.connector.tls = OnceLock::from(tls);
-        self
+        self.uses("tls")
     }
 
-    /// Goes through a proxy.
+    /// Goes through a proxy, whatever the environment names.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.connector.way = Way::Through(proxy);
-        self
+        self.proxy = Some(proxy);
+        self.uses("proxy")
     }
 
     /// Goes the way that the environment names at the time of each connect; see
@@ -160,7 +179,7 @@ impl<R: Runtime, H> Client<R, H> {
     /// Sets the options of the socket.
     pub fn socket(mut self, socket: SocketOptions) -> Self {
         self.connector.socket = socket;
-        self
+        self.uses("socket")
     }
 
     /// Has sessions and messages go through `middleware` as well, behind what was added before.
@@ -175,8 +194,65 @@ impl<R: Runtime, H> Client<R, H> {
         self
     }
 
+    fn options(&self) -> Options {
+        let mut websocket = self.websocket.clone().unwrap_or_default();
+        websocket.subprotocols.extend_from_slice(&self.subprotocols);
+        let timeouts = self.deadlines.timeouts();
+        Options { websocket, timeouts, ..self.connector.options.clone() }
+    }
+
+    /// What connects, with all that was set.
+    ///
+    /// # Errors
+    /// If an option has no sense, or none beside the address and the other options.
+    fn checked(self) -> Result<(Connector<R>, H), ConnectError> {
+        let uri = self.connector.uri()?;
+        if uri.scheme().is_websocket() {
+            self.refuse(&["framed"], "is for plain streams: the address is a websocket's")?;
+        } else {
+            let of_websocket = ["header", "subprotocol", "websocket"];
+            self.refuse(&of_websocket, "needs an address that begins with ws: or wss:")?;
+        }
+        if !uri.scheme().is_secure() {
+            self.refuse(&["tls"], "needs an address that begins with wss: or tls:")?;
+        }
+        if let Target::Unix { .. } = uri.target() {
+            self.refuse(&["proxy", "socket"], "is for tcp, not for unix sockets")?;
+        }
+        if self.connector.connect_timeout.is_zero() {
+            return Err(OptionError::new("connect_timeout", OptionError::ZERO).into());
+        }
+        let options = self.options().checked(uri.scheme().is_websocket())?;
+        let mut connector = self.connector;
+        connector.socket.check()?;
+        connector.chain.check_options()?;
+        if let Some(framer) = self.framer {
+            framer.check_options()?;
+            connector.framer = framer;
+        }
+        if let Some(proxy) = self.proxy {
+            connector.way = Way::Through(proxy);
+        }
+        connector.options = options;
+        Ok((connector, self.handler))
+    }
+
+    /// Refuses options that were asked for.
+    fn refuse(&self, options: &[&'static str], problem: &'static str) -> Result<(), OptionError> {
+        OptionError::refuse(&self.used, options, problem)
+    }
+
     fn map_handler<N>(self, map: impl FnOnce(H) -> N) -> Client<R, N> {
-        Client { connector: self.connector, used: self.used, handler: map(self.handler) }
+        Client {
+            connector: self.connector,
+            websocket: self.websocket,
+            subprotocols: self.subprotocols,
+            framer: self.framer,
+            deadlines: self.deadlines,
+            proxy: self.proxy,
+            used: self.used,
+            handler: map(self.handler),
+        }
     }
 }
 
@@ -199,9 +275,11 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     }
 
     async fn connect_once(self) -> Result<Session, ConnectError> {
-        let driver = self.connector.connect(&Arc::new(self.handler), 1).await?;
+        self.refuse(&["on_reconnecting"], "needs reconnect: this client connects once")?;
+        let (connector, handler) = self.checked()?;
+        let driver = connector.connect(&Arc::new(handler), 1).await?;
         let session = driver.host.guard.session.clone();
-        let spawned = self.connector.runtime.spawn(drive(driver));
+        let spawned = connector.runtime.spawn(drive(driver));
         spawned.map_err(|error| ConnectError::Transport(error.into()))?;
         Ok(session)
     }
@@ -212,11 +290,12 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     /// [`Handler::on_reconnecting`] is told of each attempt and of giving up.
     ///
     /// # Errors
-    /// [`ConnectError::Uri`], [`ConnectError::NoTls`] or `ConnectError::Tls`: no attempt could
-    /// succeed.
+    /// [`ConnectError::Uri`], [`ConnectError::NoTls`], [`ConnectError::Option`] or
+    /// `ConnectError::Tls`: no attempt could succeed.
     pub fn reconnect(self, options: Reconnect) -> Result<Reconnecting<R>, ConnectError> {
-        self.connector.uri()?;
-        Reconnecting::start(self.connector, self.handler, options)
+        options.check()?;
+        let (connector, handler) = self.checked()?;
+        Reconnecting::start(connector, handler, options)
     }
 }
 
@@ -236,12 +315,16 @@ impl<R: Runtime> Client<R> {
     }
 }
 
-impl<R, H> fmt::Debug for Client<R, H> {
+impl<R: Runtime, H> fmt::Debug for Client<R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("address", &self.connector.address)
-            .field("options", &self.connector.options)
+            .field("options", &self.options())
             .field("connect_timeout", &self.connector.connect_timeout)
+            .field("framer", &self.framer)
+            .field("socket", &self.connector.socket)
+            .field("way", &self.connector.way)
+            .field("proxy", &self.proxy)
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use crate::client::reconnect::Verdict;
 use crate::client::uri::UriError;
 #[cfg(feature = "tls")]
 use crate::error::Error;
-use crate::error::TransportError;
+use crate::error::{OptionError, TransportError};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsErrorKind};
 use crate::websocket::handshake::HandshakeError;
@@ -23,6 +23,9 @@ pub enum ConnectError {
     /// Local: the address needs TLS, which this build does not have. It never falls back to
     /// plain.
     NoTls,
+    /// Local: an option has no sense, or none beside the address and the other options. Nothing
+    /// was tried.
+    Option(OptionError),
     /// TLS failed; its kind says whose fault that is.
     #[cfg(feature = "tls")]
     Tls(TlsError),
@@ -92,7 +95,7 @@ impl ConnectError {
                 TlsErrorKind::Corrupt | TlsErrorKind::Truncated => Verdict::RETRY,
                 _ => Verdict::Final,
             },
-            ConnectError::Uri(_) | ConnectError::NoTls => Verdict::Final,
+            ConnectError::Uri(_) | ConnectError::NoTls | ConnectError::Option(_) => Verdict::Final,
             ConnectError::Transport(_) | ConnectError::Timeout(_) => Verdict::RETRY,
             ConnectError::Proxy(error) => error.verdict(),
             ConnectError::Handshake(error) => Verdict::of_handshake(error),
@@ -100,10 +103,17 @@ impl ConnectError {
     }
 }
 
+impl From<OptionError> for ConnectError {
+    fn from(error: OptionError) -> ConnectError {
+        ConnectError::Option(error)
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::Uri(error) => error.fmt(f),
+            ConnectError::Option(error) => error.fmt(f),
             ConnectError::NoTls => {
                 f.write_str("the address needs tls, which this build does not have")
             }

@@ -101,11 +101,6 @@ impl<R: Runtime> Connector<R> {
         if uri.scheme().is_secure() {
             return Err(ConnectError::NoTls);
         }
-        #[cfg(feature = "tls")]
-        if !uri.scheme().is_secure() && self.tls.get().is_some() {
-            let problem = "the address is a plain one; with tls it begins with wss: or tls:";
-            return Err(ConnectError::Tls(TlsError::config(problem)));
-        }
         Ok(uri)
     }
 

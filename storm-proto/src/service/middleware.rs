@@ -18,7 +18,7 @@ use super::wire::catch_in;
 use crate::connection::reason::DisconnectReason;
 use crate::connection::receiver::Event;
 use crate::contain::catch;
-use crate::error::{Error, SendError};
+use crate::error::{Error, OptionError, SendError};
 use crate::message::{Message, OwnedMessage};
 
 /// Something that all sessions of a server or a client go through; added with
@@ -76,6 +76,14 @@ pub trait Middleware: Send + Sync + 'static {
         let _ = (session, reason);
     }
 
+    /// Checks the settings of the middleware, before a server starts or a client connects with it.
+    ///
+    /// # Errors
+    /// If nothing could pass with them.
+    fn check_options(&self) -> Result<(), OptionError> {
+        Ok(())
+    }
+
     /// Something failed; comes before the handler's
     /// [`on_error`](super::Handler::on_error), for the same reasons.
     fn on_error(&self, context: &ErrorContext, error: &Error) {
@@ -109,6 +117,10 @@ pub enum ControlFrame<'a> {
 
 /// One middleware for several servers and clients.
 impl<M: Middleware + ?Sized> Middleware for Arc<M> {
+    fn check_options(&self) -> Result<(), OptionError> {
+        (**self).check_options()
+    }
+
     fn on_connect(&self, session: &Session) {
         (**self).on_connect(session);
     }
@@ -185,6 +197,10 @@ pub(crate) struct Chain(Option<Arc<Vec<Arc<dyn Middleware>>>>);
 impl Chain {
     pub(crate) fn push(&mut self, middleware: impl Middleware) {
         Arc::make_mut(self.0.get_or_insert_default()).push(Arc::new(middleware));
+    }
+
+    pub(crate) fn check_options(&self) -> Result<(), OptionError> {
+        self.links().iter().try_for_each(|link| link.check_options())
     }
 
     #[inline]

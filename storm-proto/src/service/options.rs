@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::error::OptionError;
+
 /// The socket options of accepted and connected sockets. All are really applied;
 /// `None` leaves what the operating system has.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,9 +13,9 @@ pub struct SocketOptions {
     pub nodelay: bool,
     /// SO_KEEPALIVE: probes that find a dead peer below the protocol; on.
     pub keep_alive: Option<KeepAlive>,
-    /// SO_RCVBUF in bytes.
+    /// SO_RCVBUF in bytes, not 0.
     pub receive_buffer: Option<usize>,
-    /// SO_SNDBUF in bytes.
+    /// SO_SNDBUF in bytes, not 0.
     pub send_buffer: Option<usize>,
 }
 
@@ -58,6 +60,32 @@ impl SocketOptions {
     }
 }
 
+impl SocketOptions {
+    /// Refuses what the system would refuse for each connection, or take as something else.
+    pub(crate) fn check(&self) -> Result<(), OptionError> {
+        // What fits into the fields of all systems.
+        const TIME: &str = "must be 1 to 32,767 s";
+        const SECONDS: core::ops::RangeInclusive<u64> = 1..=32_767;
+        for (option, bytes) in
+            [("receive_buffer", self.receive_buffer), ("send_buffer", self.send_buffer)]
+        {
+            if bytes == Some(0) {
+                return Err(OptionError::new(option, OptionError::ZERO));
+            }
+        }
+        let Some(KeepAlive { idle, interval, count }) = self.keep_alive else { return Ok(()) };
+        for (option, time) in [("keep_alive.idle", idle), ("keep_alive.interval", interval)] {
+            if time.is_some_and(|time| !SECONDS.contains(&time.as_secs())) {
+                return Err(OptionError::new(option, TIME));
+            }
+        }
+        match count {
+            Some(0 | 128..) => Err(OptionError::new("keep_alive.count", "must be 1 to 127")),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for SocketOptions {
     fn default() -> SocketOptions {
         SocketOptions::new()
@@ -69,11 +97,11 @@ impl Default for SocketOptions {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct KeepAlive {
-    /// Silence before the first probe; whole seconds.
+    /// Silence before the first probe; whole seconds, 1 to 32,767.
     pub idle: Option<Duration>,
-    /// Time between two probes; whole seconds.
+    /// Time between two probes; whole seconds, 1 to 32,767.
     pub interval: Option<Duration>,
-    /// Probes without an answer until the connection counts as dead.
+    /// Probes without an answer until the connection counts as dead; 1 to 127.
     pub count: Option<u32>,
 }
 

@@ -10,6 +10,7 @@ use std::vec::Vec;
 use super::middleware::{ControlFrame, Middleware, Outcome};
 use super::session::Session;
 use crate::connection::reason::DisconnectReason;
+use crate::error::OptionError;
 use crate::message::Message;
 use crate::server::admission::RESTING;
 use crate::server::rate::Rate;
@@ -49,8 +50,9 @@ pub struct RateLimit {
     random: RandomState,
 }
 
-/// What happens to messages for which there is no token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What happens to messages for which there is no token; of two that are asked for, the later one
+/// in this list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Excess {
     Disconnect,
     Drop,
@@ -120,9 +122,10 @@ impl RateLimit {
         self
     }
 
-    /// Drops the messages that are too many, instead of ending the session.
+    /// Drops the messages that are too many, instead of ending the session. Has no effect beside
+    /// [`RateLimit::throttle`].
     pub fn drop_excess(mut self) -> RateLimit {
-        self.excess = Excess::Drop;
+        self.excess = self.excess.max(Excess::Drop);
         self
     }
 
@@ -190,6 +193,19 @@ impl RateLimit {
 }
 
 impl Middleware for RateLimit {
+    fn check_options(&self) -> Result<(), OptionError> {
+        let Allowance { messages, bytes, control_frames } = self.allowed;
+        let rates = [
+            ("rate_limit.messages", messages),
+            ("rate_limit.bytes", bytes),
+            ("rate_limit.control_frames", control_frames),
+        ];
+        match rates.iter().find(|(_, rate)| rate.is_some_and(|rate| !rate.is_valid())) {
+            Some((option, _)) => Err(OptionError::new(option, "allows nothing")),
+            None => Ok(()),
+        }
+    }
+
     fn on_connect(&self, session: &Session) {
         let who = self.who(session);
         let mut part = self.part(who);

@@ -42,7 +42,8 @@ impl TlsClient {
     /// As [`TlsClient::new`], with more to say.
     pub fn options() -> TlsClientOptions {
         TlsClientOptions {
-            trust: Trust::In(TlsRoots::platform()),
+            roots: None,
+            blind: false,
             identity: None,
             server_name: None,
             alpn: None,
@@ -85,23 +86,19 @@ fn parse_name(host: &str) -> Result<ServerName<'static>, TlsError> {
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until they are built"]
 pub struct TlsClientOptions {
-    trust: Trust,
+    roots: Option<TlsRoots>,
+    /// Takes any certificate.
+    blind: bool,
     identity: Option<TlsIdentity>,
     server_name: Option<String>,
     alpn: Option<Vec<Vec<u8>>>,
     lowest: TlsVersion,
 }
 
-#[derive(Clone, Debug)]
-enum Trust {
-    In(TlsRoots),
-    Blind,
-}
-
 impl TlsClientOptions {
     /// Sets whom to trust; what the platform trusts by default.
     pub fn roots(mut self, roots: TlsRoots) -> TlsClientOptions {
-        self.trust = Trust::In(roots);
+        self.roots = Some(roots);
         self
     }
 
@@ -133,10 +130,10 @@ impl TlsClientOptions {
         self
     }
 
-    /// Talks to whoever answers, **whatever certificate it shows**. Anybody on the way can
-    /// read and change everything. For tests only.
+    /// Talks to whoever answers, **whatever certificate it shows** and whatever roots are set.
+    /// Anybody on the way can read and change everything. For tests only.
     pub fn dangerous_accept_any_certificate(mut self) -> TlsClientOptions {
-        self.trust = Trust::Blind;
+        self.blind = true;
         self
     }
 
@@ -145,9 +142,10 @@ impl TlsClientOptions {
     /// # Errors
     /// If the roots cannot be used, or the server's name is none.
     pub fn build(self) -> Result<TlsClient, TlsError> {
-        let verifier: Arc<dyn ServerCertVerifier> = match &self.trust {
-            Trust::In(roots) => roots.verifier()?,
-            Trust::Blind => Arc::new(Blind(provider())),
+        let verifier: Arc<dyn ServerCertVerifier> = match self.roots {
+            _ if self.blind => Arc::new(Blind(provider())),
+            Some(roots) => roots.verifier()?,
+            None => TlsRoots::platform().verifier()?,
         };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions(self.lowest))

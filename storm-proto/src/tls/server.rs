@@ -43,7 +43,8 @@ impl TlsServer {
         TlsServerOptions {
             identity,
             named: Vec::new(),
-            clients: Clients::Unasked,
+            may: None,
+            must: None,
             alpn: None,
             lowest: TlsVersion::Tls12,
         }
@@ -90,16 +91,11 @@ impl fmt::Debug for TlsServer {
 pub struct TlsServerOptions {
     identity: TlsIdentity,
     named: Vec<(String, TlsIdentity)>,
-    clients: Clients,
+    /// Roots of certificates that clients may show, and that they must show.
+    may: Option<TlsRoots>,
+    must: Option<TlsRoots>,
     alpn: Option<Vec<Vec<u8>>>,
     lowest: TlsVersion,
-}
-
-#[derive(Clone, Debug)]
-enum Clients {
-    Unasked,
-    May(TlsRoots),
-    Must(TlsRoots),
 }
 
 impl TlsServerOptions {
@@ -111,15 +107,16 @@ impl TlsServerOptions {
     }
 
     /// Asks clients for a certificate that `roots` vouch for, and takes those without one
-    /// too: see [`TlsFacts::peer_certificates`](super::TlsFacts::peer_certificates).
+    /// too: see [`TlsFacts::peer_certificates`](super::TlsFacts::peer_certificates). Has no effect
+    /// beside [`TlsServerOptions::require_client_certificates`].
     pub fn client_certificates(mut self, roots: TlsRoots) -> TlsServerOptions {
-        self.clients = Clients::May(roots);
+        self.may = Some(roots);
         self
     }
 
     /// Takes only clients with a certificate that `roots` vouch for.
     pub fn require_client_certificates(mut self, roots: TlsRoots) -> TlsServerOptions {
-        self.clients = Clients::Must(roots);
+        self.must = Some(roots);
         self
     }
 
@@ -151,12 +148,12 @@ impl TlsServerOptions {
             let store = roots.of_clients()?;
             Ok::<_, TlsError>(WebPkiClientVerifier::builder_with_provider(store, provider()))
         };
-        let builder = match &self.clients {
-            Clients::Unasked => builder.with_no_client_auth(),
-            Clients::May(roots) => builder.with_client_cert_verifier(
+        let builder = match (&self.must, &self.may) {
+            (None, None) => builder.with_no_client_auth(),
+            (None, Some(roots)) => builder.with_client_cert_verifier(
                 verifier(roots)?.allow_unauthenticated().build().map_err(TlsError::config)?,
             ),
-            Clients::Must(roots) => builder
+            (Some(roots), _) => builder
                 .with_client_cert_verifier(verifier(roots)?.build().map_err(TlsError::config)?),
         };
         let named = self.named.into_iter().map(|(name, identity)| (name, identity.key));

@@ -1,6 +1,7 @@
 //! A server: options, then an accept loop (`accepting`), then a handle to stop it (`running`).
 
 mod accepting;
+mod checks;
 mod reports;
 mod running;
 
@@ -16,6 +17,7 @@ pub use self::running::{Running, Stopped};
 pub(crate) use self::{reports::MAX_WAITING, running::LAST_TURN};
 use super::bind::{self, BindAddress};
 use super::callbacks::subscribing::{names::*, subscriptions};
+use super::groups::MAX_GROUPS;
 use super::hub::Hub;
 use super::middleware::{Chain, Middleware};
 use super::options::{ListenOptions, SocketOptions};
@@ -24,9 +26,9 @@ use super::runtime::{Listener, Runtime};
 use super::trace;
 use crate::connection::budget::Budget;
 use crate::connection::flow::WaterMarks;
-use crate::connection::options::{Options, Timeouts};
+use crate::connection::options::{Deadlines, Timeouts};
 use crate::connection::slow::SlowConsumer;
-use crate::framing::{Framer, Raw};
+use crate::framing::Framer;
 use crate::server::admission::Admission;
 use crate::server::drain::Drain;
 use crate::server::origins::Origins;
@@ -41,8 +43,12 @@ use crate::websocket::WebSocket;
 pub struct Server<R, H = Callbacks> {
     runtime: R,
     address: BindAddress,
-    protocol: Protocol,
-    options: Options,
+    websocket: Option<WebSocket>,
+    framer: Option<Arc<dyn Framer>>,
+    deadlines: Deadlines,
+    marks: WaterMarks,
+    slow_consumer: SlowConsumer,
+    max_groups: usize,
     listen: ListenOptions,
     admission: Admission,
     receive_memory: Option<usize>,
@@ -72,8 +78,12 @@ impl<R: Runtime + Default> Server<R> {
         Server {
             runtime: R::default(),
             address: address.into(),
-            protocol: Protocol::Framed(Arc::new(Raw)),
-            options: Options::default(),
+            websocket: None,
+            framer: None,
+            deadlines: Deadlines::default(),
+            marks: WaterMarks::default(),
+            slow_consumer: SlowConsumer::default(),
+            max_groups: MAX_GROUPS,
             listen: ListenOptions::new(),
             admission: Admission { max: R::MAX_CONNECTIONS, ..Admission::default() },
             receive_memory: None,
@@ -94,16 +104,15 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
-    /// Speaks WebSocket.
+    /// Speaks WebSocket. A server speaks this or is [`Server::framed`], not both.
     pub fn websocket(mut self, websocket: WebSocket) -> Self {
-        self.protocol = Protocol::WebSocket;
-        self.options.websocket = websocket;
+        self.websocket = Some(websocket);
         self
     }
 
     /// Speaks messages on plain TCP, as `framer` finds them.
     pub fn framed(mut self, framer: impl Framer) -> Self {
-        self.protocol = Protocol::Framed(Arc::new(framer));
+        self.framer = Some(Arc::new(framer));
         self
     }
 
@@ -114,39 +123,40 @@ impl<R: Runtime, H> Server<R, H> {
         self
     }
 
-    /// Sets the deadlines of every connection.
+    /// Sets the deadlines of every connection, but for those that are set by themselves, before
+    /// or after this.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.options.timeouts = timeouts;
+        self.deadlines.all = timeouts;
         self
     }
 
-    /// Sets the time from accept to the end of the opening; 5 s.
+    /// Sets the time from accept to the end of the opening; 5 s. Plain TCP without TLS has none.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeouts.handshake = timeout;
-        self
+        self.deadlines.handshake = Some(timeout);
+        self.uses("handshake_timeout")
     }
 
-    /// Ends sessions that bring no message for this long; off.
+    /// Ends sessions that bring no message for this long; off, as is zero.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeouts.idle = Some(timeout);
+        self.deadlines.idle = Some(timeout);
         self
     }
 
     /// Ends sessions whose peer reads nothing for this long while bytes wait; 30 s.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeouts.stall = timeout;
+        self.deadlines.stall = Some(timeout);
         self
     }
 
     /// Sets the time that a close may take; 5 s.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeouts.close = timeout;
+        self.deadlines.close = Some(timeout);
         self
     }
 
     /// Sets how many bytes may wait to be written, for each session; 1 MiB.
     pub fn max_pending_send(mut self, bytes: usize) -> Self {
-        self.options.marks = WaterMarks::new(bytes);
+        self.marks = WaterMarks::new(bytes);
         self
     }
 
@@ -168,25 +178,26 @@ impl<R: Runtime, H> Server<R, H> {
     /// Sets what is done with messages that do not fit into that; refused by default, or waited
     /// with.
     pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
-        self.options.slow_consumer = policy;
+        self.slow_consumer = policy;
         self
     }
 
     /// Sets the most connections at once, counted from accept; unlimited, but 1,024 where each
-    /// costs threads. More are closed as soon as they are accepted.
+    /// costs threads. More are closed as soon as they are accepted. 0 is unlimited.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.admission.max = Some(connections);
+        self.admission.max = (connections > 0).then_some(connections);
         self
     }
 
     /// Sets the most connections at once from one IP address, counted from accept; unlimited,
-    /// since whole companies share one. More are closed as soon as they are accepted.
+    /// since whole companies share one. More are closed as soon as they are accepted. 0 is
+    /// unlimited.
     ///
     /// The /64 of an IPv6 address counts as one; Unix sockets are not counted. Behind a proxy
     /// every connection has the proxy's address: leave it off there.
     pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
-        self.admission.max_per_ip = Some(connections);
-        self
+        self.admission.max_per_ip = (connections > 0).then_some(connections);
+        self.uses("max_connections_per_ip")
     }
 
     /// Sets how often one IP address may connect; unlimited. What comes sooner is closed as
@@ -197,7 +208,7 @@ impl<R: Runtime, H> Server<R, H> {
     /// as often as new ones. One that finds no place among them is let in.
     pub fn connect_rate(mut self, rate: Rate) -> Self {
         self.admission.rate = Some(rate);
-        self
+        self.uses("connect_rate")
     }
 
     /// Refuses upgrades for pages of other origins with 403, before
@@ -208,14 +219,14 @@ impl<R: Runtime, H> Server<R, H> {
     /// listens, needs it: any page that they visit could act in their name.
     pub fn origins(mut self, origins: Origins) -> Self {
         self.admission.origins = Some(origins);
-        self
+        self.uses("origins")
     }
 
     /// Sets how many groups a session may be in; 256. A group costs a few hundred bytes if
     /// nobody else is in it, and peers often choose what they join: so a session's groups cost
     /// a tenth of what may wait to be written to it.
-    pub fn max_groups(self, groups: usize) -> Self {
-        self.registry.set_max_groups(groups);
+    pub fn max_groups(mut self, groups: usize) -> Self {
+        self.max_groups = groups;
         self
     }
 
@@ -228,13 +239,13 @@ impl<R: Runtime, H> Server<R, H> {
     /// Sets the options of accepted sockets.
     pub fn socket(mut self, socket: SocketOptions) -> Self {
         self.listen.socket = socket;
-        self
+        self.uses("socket")
     }
 
     /// Sets how many connections may wait to be accepted; 1024.
     pub fn backlog(mut self, connections: u32) -> Self {
         self.listen.backlog = connections;
-        self
+        self.uses("backlog")
     }
 
     /// Lets an IPv6 address take IPv4 peers too, whose addresses then read
@@ -268,8 +279,12 @@ impl<R: Runtime, H> Server<R, H> {
         Server {
             runtime: self.runtime,
             address: self.address,
-            protocol: self.protocol,
-            options: self.options,
+            websocket: self.websocket,
+            framer: self.framer,
+            deadlines: self.deadlines,
+            marks: self.marks,
+            slow_consumer: self.slow_consumer,
+            max_groups: self.max_groups,
             listen: self.listen,
             admission: self.admission,
             receive_memory: self.receive_memory,
@@ -292,8 +307,13 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     /// Listens, and accepts connections in the background.
     ///
     /// # Errors
-    /// Names the address, if that cannot be read, found or bound. Nothing fails a server once it
+    /// Names the address, if that cannot be read, found or bound. An [`OptionError`] in an error
+    /// of the kind `InvalidInput` names an option that has no sense, or none beside the others:
+    /// limits and times of zero where that is neither "off" nor "unlimited"; what only a WebSocket
+    /// has on plain TCP; what only TCP has on a Unix socket. Nothing fails a server once it
     /// listens.
+    ///
+    /// [`OptionError`]: crate::OptionError
     ///
     /// # Cancel safety
     /// Dropping the future before it is ready leaves nothing behind.
@@ -302,11 +322,14 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     }
 
     async fn listen(self) -> io::Result<Running<R>> {
-        let listeners = bind::listen(&self.runtime, &self.address, &self.listen).await?;
+        let (protocol, options) = self.checked()?;
+        let listeners =
+            bind::listen(&self.runtime, &self.address, &self.listen, &self.used).await?;
         let addresses = listeners.iter().map(Listener::local_address);
         let addresses = addresses.collect::<io::Result<Vec<_>>>()?;
         let address = addresses.first().cloned().ok_or(io::ErrorKind::NotFound)?;
         let (registry, handler) = (self.registry, Arc::new(self.handler));
+        registry.set_max_groups(self.max_groups);
         registry.admit_by(self.admission);
         registry.tell_to(&handler);
         addresses.iter().for_each(trace::listening);
@@ -315,15 +338,15 @@ impl<R: Runtime, H: Handler> Server<R, H> {
             runtime: self.runtime.clone(),
             address,
             addresses,
-            answers: matches!(self.protocol, Protocol::WebSocket),
+            answers: matches!(protocol, Protocol::WebSocket),
             registry: registry.clone(),
         };
-        let message = match &self.protocol {
-            Protocol::WebSocket => self.options.websocket.limits.message,
+        let message = match &protocol {
+            Protocol::WebSocket => options.websocket.limits.message,
             Protocol::Framed(framer) => framer.max_message().unwrap_or_default(),
         };
         let receive_memory = Arc::new(Budget::for_messages(self.receive_memory, message));
-        let options = Arc::new(self.options);
+        let options = Arc::new(options);
         let reports = Reports::new(
             self.runtime.clone(),
             registry.clone(),
@@ -333,7 +356,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
         for listener in listeners {
             let accepting = Accepting {
                 runtime: self.runtime.clone(),
-                protocol: self.protocol.clone(),
+                protocol: protocol.clone(),
                 options: options.clone(),
                 receive_memory: receive_memory.clone(),
                 #[cfg(feature = "tls")]
@@ -374,7 +397,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
     /// use storm_proto::service::{Runtime, Server};
     /// use storm_proto::{Drain, WebSocket};
     ///
-    /// async fn serve<R: Runtime>(runtime: R, ctrl_c: impl Future<Output = ()>) {
+    /// async fn serve<R: Runtime + Default>(runtime: R, ctrl_c: impl Future<Output = ()>) {
     ///     let echo = Server::bind("127.0.0.1:8080")
     ///         .websocket(WebSocket::default())
     ///         .on_message(|session, message| session.send(message));
@@ -404,10 +427,11 @@ impl<R, H> fmt::Debug for Server<R, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("address", &self.address)
-            .field("protocol", &self.protocol)
-            .field("options", &self.options)
+            .field("protocol", &self.protocol())
+            .field("options", &self.options())
             .field("listen", &self.listen)
             .field("admission", &self.admission)
+            .field("max_groups", &self.max_groups)
             .finish_non_exhaustive()
     }
 }

@@ -285,7 +285,7 @@ impl Decision {
 ///
 /// ```
 /// use storm_proto::service::Callbacks;
-/// use storm_proto::{Accept, Request, Response};
+/// use storm_proto::websocket::handshake::{Accept, Request, Response};
 ///
 /// fn user(request: &Request) -> Result<u64, Response> {
 ///     let name = request.header("x-user").ok_or(Response::new(401))?;
