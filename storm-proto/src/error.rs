@@ -398,6 +398,19 @@ pub enum SendError {
     Framing(FramingError),
 }
 
+impl SendError {
+    /// A word for logs and labels, such as `full`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            SendError::Closed => "closed",
+            SendError::Full => "full",
+            SendError::Dropped => "dropped",
+            SendError::Framing(_) => "unframed",
+        }
+    }
+}
+
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

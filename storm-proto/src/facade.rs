@@ -6,7 +6,7 @@ pub use crate::client::uri::Uri;
 pub use crate::connection::flow::WaterMarks;
 pub use crate::connection::options::{Heartbeat, Options, Overrides, Timeouts};
 pub use crate::connection::reason::{Cause, DisconnectReason, Side};
-pub use crate::connection::slow::{Key, Lag, SlowConsumer};
+pub use crate::connection::slow::{Key, Lag, Loss, SlowConsumer};
 pub use crate::error::{Error, HandlerError, OptionError, SendError};
 pub use crate::framing::{Delimiter, Framer, FramingError, LengthPrefix, Raw};
 pub use crate::histogram::Histogram;

@@ -121,7 +121,7 @@ pub use connection::outbox::{Outbox, Spare};
 pub use connection::reason::{Cause, DisconnectReason, Side};
 pub use connection::receiver::{Event, Receiver};
 pub use connection::sender::Sender;
-pub use connection::slow::{Key, Lag, SlowConsumer};
+pub use connection::slow::{Key, Lag, Loss, SlowConsumer};
 pub use connection::{Application, Connection};
 
 pub(crate) mod client;

@@ -46,7 +46,7 @@ impl Handler for Rooms {
             session.leave(room);
         } else {
             for room in session.groups() {
-                session.others_in(&room).send(message);
+                let _ = session.others_in(&room).send(message);
             }
         }
     }
@@ -264,10 +264,9 @@ fn several_groups_hear_it_once_and_some_are_left_out() {
 fn text_and_binary_arrive_as_what_they_are_and_large_ones_too() {
     let (_, running, [a, b]) = rooms::<2>(websocket());
     let all = running.hub().all();
-    all.send("text");
-    all.send(b"bin");
-    all.send("");
-    all.send_prepared(&Prepared::new(&vec![7; 70_000]));
+    let large = Prepared::new(&vec![7; 70_000]);
+    let sent = [all.send("text"), all.send(b"bin"), all.send(""), all.send_prepared(&large)];
+    assert!(sent.iter().all(|delivery| delivery.queued == 2));
     for peer in [a, b] {
         let taken = peer.take();
         assert_eq!(taken[..13], *b"\x81\x04text\x82\x03bin\x81\0");

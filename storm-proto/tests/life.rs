@@ -69,7 +69,7 @@ fn the_handshake_deadline_is_absolute_and_bytes_do_not_extend_it() {
     }
     server.connection.handle_timeout(start + seconds(5));
     assert_eq!(server.connection.step(), Step::Finished { reset: false });
-    assert_eq!(server.connection.reason().cause, Cause::HandshakeTimeout);
+    assert_eq!(server.connection.finish().cause, Cause::HandshakeTimeout);
 }
 
 // Messages.
@@ -199,7 +199,7 @@ fn a_peer_that_never_answers_a_close_is_cut_off_whatever_it_sends() {
     }
     pair.server.connection.handle_timeout(end);
     assert!(matches!(pair.server.connection.step(), Step::Finished { .. }));
-    let reason = pair.server.connection.reason();
+    let reason = pair.server.connection.finish();
     assert_eq!((reason.side, reason.cause, reason.clean), (Side::Local, Cause::Closed, false));
     assert_eq!(reason.code(), CloseCode::ABNORMAL);
 }
@@ -216,7 +216,7 @@ fn a_client_waits_for_the_server_to_end_the_stream_but_not_for_ever() {
     assert_eq!(pair.server.connection.step(), Step::Shutdown);
     pair.client.connection.handle_timeout(pair.now + seconds(5));
     assert_eq!(pair.client.connection.step(), Step::Finished { reset: false });
-    assert!(pair.client.connection.reason().clean, "the handshake was complete");
+    assert!(pair.client.connection.finish().clean, "the handshake was complete");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_stream_that_ends_without_a_close_is_lost_but_its_answers_are_written() {
     assert_eq!(pair.server.connection.step(), Step::Shutdown);
     pair.server.connection.shut_down();
     assert_eq!(pair.server.connection.step(), Step::Finished { reset: false });
-    let reason = pair.server.connection.reason();
+    let reason = pair.server.connection.finish();
     assert_eq!((reason.side, reason.cause, reason.clean), (Side::Remote, Cause::Lost, false));
     assert_eq!(reason.code(), CloseCode::ABNORMAL);
 }
@@ -253,8 +253,8 @@ fn an_abort_tells_what_was_not_delivered() {
     pair.server.connection.sender().send("0123456789").unwrap();
     pair.server.connection.abort();
     assert_eq!(pair.server.connection.step(), Step::Finished { reset: true });
-    let reason = pair.server.connection.reason();
-    assert_eq!((reason.side, reason.cause, reason.undelivered), (Side::Local, Cause::Aborted, 12));
+    let reason = pair.server.connection.finish();
+    assert_eq!((reason.side, reason.cause, reason.undelivered), (Side::Local, Cause::Aborted, 10));
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn a_half_closed_peer_still_gets_its_answers() {
     assert_eq!(server.connection.step(), Step::Shutdown);
     server.connection.shut_down();
     assert_eq!(server.connection.step(), Step::Finished { reset: false });
-    let reason = server.connection.reason();
+    let reason = server.connection.finish();
     assert_eq!((reason.side, reason.cause, reason.clean), (Side::Remote, Cause::Closed, true));
     assert_eq!(reason.unfinished, b"rest"[..], "what stands behind the last delimiter is told");
 }
@@ -303,7 +303,7 @@ fn a_local_close_of_a_stream_writes_first_and_waits_for_the_peer() {
     assert_eq!(server.connection.step(), Step::Continue);
     server.connection.end_of_stream(now);
     assert_eq!(server.connection.step(), Step::Finished { reset: false });
-    let reason = server.connection.reason();
+    let reason = server.connection.finish();
     assert_eq!((reason.side, reason.clean, reason.sent), (Side::Local, true, None));
 }
 
@@ -347,7 +347,7 @@ fn a_dead_peer_is_found_although_the_outbox_is_full() {
         assert!(pair.server.connection.is_open());
     }
     pair.server.connection.handle_timeout(pair.now + seconds(30));
-    assert_eq!(pair.server.connection.reason().cause, Cause::HeartbeatTimeout);
+    assert_eq!(pair.server.connection.finish().cause, Cause::HeartbeatTimeout);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn a_peer_that_reads_nothing_is_cut_off_at_the_stall_deadline() {
     assert_eq!(pair.server.connection.poll_timeout(), Some((due, Timer::Stall)), "progress");
     pair.server.connection.handle_timeout(due);
     assert_eq!(pair.server.connection.step(), Step::Finished { reset: true });
-    let reason = pair.server.connection.reason();
+    let reason = pair.server.connection.finish();
     assert_eq!((reason.cause, reason.undelivered), (Cause::StallTimeout, 100_010 - 10_001));
 }
 

@@ -9,7 +9,7 @@ use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{
-    Client, ControlFrame, ErrorContext, Handler, Middleware, Outcome, Running, Session, State,
+    Client, ControlFrame, Delivery, ErrorContext, Handler, Middleware, Outcome, Running, Session, State,
     middleware,
 };
 use storm_proto::{
@@ -248,10 +248,15 @@ fn a_broadcast_is_changed_for_one_and_shared_by_the_others() {
     let running = start(websocket().middleware(to_second));
     let peers = [upgraded(), upgraded(), upgraded()];
     let expected: [&[u8]; 3] = [b"\x81\x02hi", b"\x81\x07for you", b""];
-    assert_eq!(running.hub().all().send("hi").queued, 3);
+    let counted = |delivery: Delivery| (delivery.queued, delivery.filtered);
+    assert_eq!(counted(running.hub().all().send("hi")), (2, 1));
     assert_eq!(peers.each_ref().map(Peer::take), expected);
-    assert_eq!(Sim::block_on(running.hub().all().send_wait("hi")).queued, 3);
+    assert_eq!(counted(running.hub().all().send_latest(1, "hi")), (2, 1));
     assert_eq!(peers.each_ref().map(Peer::take), expected);
+    assert_eq!(counted(Sim::block_on(running.hub().all().send_wait("hi"))), (2, 1));
+    assert_eq!(peers.each_ref().map(Peer::take), expected);
+    assert_eq!(running.session(3).unwrap().metrics().messages_filtered_out, 3);
+    assert_eq!(running.metrics().sessions.messages_filtered_out, 3);
 }
 
 #[test]

@@ -183,6 +183,7 @@ fn every_event_is_told_once_in_order_and_at_its_level() {
                 "INFO handled",
                 "ERROR closed",
                 "INFO handled",
+                "TRACE lost",
                 "INFO lag",
                 "INFO draining",
                 "DEBUG closed",
@@ -226,7 +227,7 @@ fn all_that_a_connection_does_is_in_its_span_also_what_the_handler_tells() {
             witness.lines(),
             [
                 "DEBUG closed | id=1 peer=127.0.0.1:50000 side=\"remote\" cause=\"closed\" code=1000 \
-              clean=true undelivered=0 [session connection=1 peer=127.0.0.1:50000 id=1]"
+              clean=true undelivered=0 undelivered_messages=0 [session connection=1 peer=127.0.0.1:50000 id=1]"
             ]
         );
     });

@@ -501,7 +501,7 @@ fn a_peer_that_reads_nothing_is_cut_off_and_those_who_wait_learn_it() {
     Sim::pass(seconds(1));
     assert!(peer.is_reset());
     let reason = session.reason().unwrap();
-    assert_eq!((reason.cause, reason.undelivered), (Cause::StallTimeout, 904));
+    assert_eq!((reason.cause, reason.undelivered), (Cause::StallTimeout, 900));
     assert!(scribe.journal.take().contains(&"waited Err(Closed)".to_owned()));
 }
 

@@ -71,7 +71,7 @@ impl Handler for Watch {
     }
 
     fn on_lag(&self, session: &Session, lag: &Lag) {
-        self.journal.note(format!("{} lags: {} of {}", session.id(), lag.messages, lag.bytes));
+        self.journal.note(format!("{} lags: {} of {}", session.id(), lag.messages(), lag.bytes()));
     }
 }
 
@@ -169,7 +169,8 @@ fn a_ticker_tells_its_last_values() {
     }
     peer.narrow(1_000);
     assert_eq!(texts(&peer.take()), ["stuck", "EUR 49", "USD 49", "seven 49"]);
-    assert_eq!(session.metrics().messages_dropped, 3 * 49);
+    let metrics = session.metrics();
+    assert_eq!((metrics.messages_dropped, metrics.messages_superseded), (0, 3 * 49));
     assert!(watch.journal.take().is_empty(), "the last value is what was asked for");
 }
 
@@ -185,7 +186,7 @@ fn a_session_that_is_to_end_ends_with_the_first_message_that_does_not_fit() {
     let reason = session.reason().unwrap();
     assert_eq!(
         (reason.side, reason.cause, reason.undelivered),
-        (Side::Remote, Cause::SlowConsumer, 918)
+        (Side::Remote, Cause::SlowConsumer, 900)
     );
     assert_eq!((reason.error.clone(), reason.sent.clone()), (Some(Error::SlowConsumer), None));
     assert_eq!(
@@ -221,7 +222,7 @@ fn control_frames_pass_whatever_the_policy() {
 
 #[test]
 fn nothing_waits_where_messages_are_dropped() {
-    for policy in [SlowConsumer::Drop, SlowConsumer::DropOldest, SlowConsumer::KeepLatest] {
+    for policy in [SlowConsumer::Drop, SlowConsumer::DropOldest] {
         let (_, running, session, peer) = one(policy);
         peer.narrow(0);
         (0..9).for_each(|n| session.send(&numbered(n)).unwrap());
@@ -257,7 +258,10 @@ fn lines_and_clients_have_the_same_policies() {
     let client = Client::<Sim>::new("ws://server")
         .slow_consumer(SlowConsumer::Drop)
         .max_pending_send(1_000)
-        .on_lag(move |session, lag| notes.note(format!("{:?} {lag:?}", session.state())));
+        .on_lag(move |session, lag| {
+            let state = session.state();
+            notes.note(format!("{state:?}: {} of {}", lag.dropped.messages, lag.dropped.bytes));
+        });
     let mut connect = Box::pin(client.connect());
     assert!(poll(&mut connect).is_none());
     let server = Sim::dialled();
@@ -265,7 +269,7 @@ fn lines_and_clients_have_the_same_policies() {
     let session = poll(&mut connect).unwrap().unwrap();
     server.narrow(0);
     while session.send(&numbered(0)).is_ok() {}
-    assert_eq!(journal.take(), ["Open Lag { messages: 1, bytes: 100 }"]);
+    assert_eq!(journal.take(), ["Open: 1 of 100"]);
 }
 
 #[test]
@@ -278,8 +282,8 @@ fn a_connection_by_hand_is_over_with_the_send_that_does_not_fit() {
     assert_eq!(connection.step(), Step::Continue);
     assert_eq!(connection.sender().send(""), Err(SendError::Closed));
     assert_eq!(connection.step(), Step::Finished { reset: true });
-    let reason = connection.reason();
-    assert_eq!((reason.cause, reason.undelivered), (Cause::SlowConsumer, 10));
+    let reason = connection.finish();
+    assert_eq!((reason.cause, reason.undelivered), (Cause::SlowConsumer, 9));
 }
 
 #[test]
@@ -307,8 +311,8 @@ struct Chatty(Journal);
 
 impl Handler for Chatty {
     fn on_lag(&self, session: &Session, lag: &Lag) {
-        self.0.note(format!("{} begins with {}", session.id(), lag.messages));
-        session.hub().unwrap().all().send(&[0; 1_000]);
+        self.0.note(format!("{} begins with {}", session.id(), lag.messages()));
+        let _ = session.hub().unwrap().all().send(&[0; 1_000]);
         self.0.note(format!("{} is told", session.id()));
         assert_ne!(session.id(), 2, "on purpose");
     }
@@ -355,7 +359,7 @@ fn sessions_of_one_server_differ_in_what_they_were_accepted_with() {
     assert!(deliveries[11..].iter().all(|delivery| (delivery.queued, delivery.full) == (1, 1)));
     assert!(watch.session(0).buffered() <= 200);
     assert!(watch.session(1).buffered() >= 900);
-    assert_eq!(watch.journal.take(), ["1 lags: 1 of 90"]);
+    assert_eq!(watch.journal.take(), ["1 lags: 1 of 90", "2 lags: 1 of 90"], "each once");
 
     let small = dial("/small");
     small.send(&masked(0x82, &[0; 11]));
@@ -486,7 +490,10 @@ fn ten_stuck_members_of_a_thousand_cost_the_others_no_message() {
                 (session.metrics().messages_dropped, format!("{} lags: 1 of 100", at + 1));
             let ended = session.reason().map(|reason| reason.cause);
             match policy {
-                SlowConsumer::Wait => assert_eq!((dropped, ended), (0, None)),
+                SlowConsumer::Wait => {
+                    assert_eq!((dropped, ended, told.contains(&lags)), (0, None, true));
+                    assert!(session.metrics().messages_refused > 20);
+                }
                 SlowConsumer::Disconnect => {
                     assert_eq!((dropped, ended), (0, Some(Cause::SlowConsumer)));
                 }

@@ -42,7 +42,7 @@ fn play(script: &Script, cuts: &[usize]) -> Outcome {
     Outcome {
         opened: end.notes.opened,
         output,
-        reason: end.connection.reason(),
+        reason: end.connection.finish(),
         messages: end.notes.messages,
     }
 }

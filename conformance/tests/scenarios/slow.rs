@@ -26,7 +26,7 @@ struct Lags {
 impl Handler for Lags {
     fn on_lag(&self, _: &Session, lag: &Lag) {
         self.notices.fetch_add(1, Ordering::Relaxed);
-        self.messages.fetch_add(lag.messages, Ordering::Relaxed);
+        self.messages.fetch_add(lag.messages(), Ordering::Relaxed);
     }
 }
 

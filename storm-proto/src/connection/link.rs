@@ -95,6 +95,8 @@ pub struct Link {
     /// A deadline has passed, and is judged after a look at what had arrived.
     look: Option<Box<Look>>,
     reason: Option<Box<DisconnectReason>>,
+    /// The reason is complete.
+    is_final: bool,
 }
 
 /// What is done between a deadline and its judgement; see [`Link::is_condemning`].
@@ -136,6 +138,7 @@ impl Link {
             discarded: 0,
             look: None,
             reason: None,
+            is_final: false,
         }
     }
 
@@ -161,7 +164,7 @@ impl Link {
     /// Puts bytes of the opening (a request, an answer) on the wire.
     pub fn queue_opening<const N: usize>(&mut self, parts: [Bytes; N], wire: &mut Outbox) {
         for bytes in parts {
-            wire.push_whole(bytes);
+            wire.push_opening(bytes);
         }
         self.sender.wrote(wire.len());
     }
@@ -235,7 +238,7 @@ impl Link {
         reason.clean = self.role.is_none();
         reason.unfinished = unfinished;
         if self.phase == Phase::Opening {
-            reason.undelivered = self.sender.abort();
+            reason.add_undelivered(self.sender.abort());
         }
         self.sender.end();
         self.end(reason, now);
@@ -287,7 +290,7 @@ impl Link {
         let mut reason = DisconnectReason::new(Side::Local, cause);
         if self.phase == Phase::Opening {
             // No frame may be sent yet.
-            reason.undelivered = self.sender.abort();
+            reason.add_undelivered(self.sender.abort());
             return self.end(reason, now);
         }
         reason.clean = self.role.is_none();
@@ -356,8 +359,7 @@ impl Link {
     /// after a send that was refused.
     pub fn settle(&mut self) {
         if self.sender.is_overrun() {
-            let error = Error::SlowConsumer;
-            self.finish(DisconnectReason::fault(Side::Remote, Cause::SlowConsumer, error), true);
+            self.finish(overrun(), true);
         }
     }
 
@@ -372,6 +374,9 @@ impl Link {
     ///
     /// To be called after each attempt to write, also one that wrote nothing.
     pub fn wrote(&mut self, n: usize, wire: &Outbox, now: Instant) -> bool {
+        if self.is_final {
+            return false;
+        }
         if wire.is_empty() {
             self.timers.stop(Timer::Stall);
         } else if n > 0 || !self.timers.is_set(Timer::Stall) {
@@ -628,22 +633,39 @@ impl Link {
         self.reason.as_deref()
     }
 
-    /// The last word. Whatever is queued or in `wire` counts as not delivered.
-    pub fn take_reason(&mut self, wire: &Outbox) -> DisconnectReason {
-        self.settle();
+    /// Why the connection ends if it ends now: the messages that are queued or in `wire` are
+    /// not delivered then.
+    #[must_use]
+    pub fn final_reason(&self, wire: &Outbox) -> DisconnectReason {
+        let mut reason = match &self.reason {
+            Some(reason) => (**reason).clone(),
+            None if self.sender.is_overrun() => overrun(),
+            None => DisconnectReason::new(Side::Local, Cause::Aborted),
+        };
+        reason.add_undelivered(self.sender.unsent(wire));
         let is_over = matches!(self.step(), Step::Finished { .. });
-        let is_cut_off = !is_over && self.lingers_until().is_none();
-        let undelivered = self.sender.abort() + wire.len();
-        let reason = self.reason.take();
-        let mut reason = reason
-            .map_or_else(|| DisconnectReason::new(Side::Local, Cause::Aborted), |boxed| *boxed);
-        if is_cut_off {
+        if !is_over && self.lingers_until().is_none() {
             reason.cut.get_or_insert(Cut::Abort);
         }
-        reason.undelivered += undelivered;
         let in_order =
             self.role.is_some() || (self.shut_down && self.end_of_stream && !self.truncated);
-        reason.clean &= undelivered == 0 && in_order;
+        let all_is_written = wire.is_empty() && !self.sender.has_untaken();
+        reason.clean &= all_is_written && reason.undelivered_messages == 0 && in_order;
+        reason
+    }
+
+    /// Ends the connection, at once if it is not over, and returns why it ended: the same on
+    /// each call. Whatever is queued or in `wire` counts as not delivered; nothing counts as
+    /// queued afterwards.
+    pub fn finalize(&mut self, wire: &Outbox) -> DisconnectReason {
+        if self.is_final {
+            return self.final_reason(&Outbox::new());
+        }
+        self.is_final = true;
+        self.settle();
+        let reason = self.final_reason(wire);
+        self.reason = Some(Box::new(reason.clone()));
+        self.sender.finish();
         self.phase = match self.phase {
             Phase::Finished { reset } => Phase::Finished { reset },
             _ => Phase::Finished { reset: true },
@@ -695,6 +717,11 @@ fn is_final(error: Option<&Error>) -> bool {
         Some(Error::Tls(_)) => true,
         _ => false,
     }
+}
+
+/// A message did not fit where that ends the connection.
+fn overrun() -> DisconnectReason {
+    DisconnectReason::fault(Side::Remote, Cause::SlowConsumer, Error::SlowConsumer)
 }
 
 /// The Close frame that a fault deserves.

@@ -24,6 +24,7 @@ use self::outbox::{Outbox, Spare};
 use self::reason::{Cause, DisconnectReason};
 use self::receiver::{Event, Receiver};
 use self::sender::Sender;
+use self::slow::Lag;
 use crate::client::uri::Uri;
 use crate::error::TransportError;
 use crate::extensions::Extensions;
@@ -482,15 +483,30 @@ impl Connection {
         self.link.sender.queued()
     }
 
+    /// Everything that was refused, dropped or superseded because the peer reads too slowly.
+    #[must_use]
+    pub fn lost(&self) -> Lag {
+        self.link.sender.lost()
+    }
+
     /// Why a client's opening handshake failed.
     #[must_use]
     pub fn handshake_error(&self) -> Option<&HandshakeError> {
         self.failure.as_ref()
     }
 
-    /// The last word, once [`Step::Finished`] is reached.
+    /// Why the connection ended, once [`Step::Finished`] is reached; `None` before.
     #[must_use]
-    pub fn reason(&mut self) -> DisconnectReason {
-        self.link.take_reason(&self.wire)
+    pub fn reason(&self) -> Option<DisconnectReason> {
+        let is_over = matches!(self.step(), Step::Finished { .. });
+        is_over.then(|| self.link.final_reason(&self.wire))
+    }
+
+    /// Ends the connection, with a reset if it is not over, drops what is queued, and returns
+    /// the final reason: the same on each call.
+    pub fn finish(&mut self) -> DisconnectReason {
+        let reason = self.link.finalize(&self.wire);
+        self.wire = Outbox::new();
+        reason
     }
 }

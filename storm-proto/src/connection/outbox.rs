@@ -8,12 +8,15 @@
 //! Small frames join in `tail`; a large payload is chained by reference behind its
 //! header. A control frame may overtake what waits, at the next frame border.
 
+mod unsent;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::unsent::Lengths;
 use crate::websocket::frame::header;
 
 /// A tail this long becomes a chunk: one buffer of this size is what the kernel
@@ -43,16 +46,21 @@ struct Queue {
     head_sent: usize,
     /// Bytes not yet written, over all chunks.
     queued: usize,
+    /// Of messages whose length nothing that is queued has.
+    lengths: Lengths,
 }
 
 #[derive(Debug)]
 enum Chunk {
     /// Whole frames, and maybe the header of the payload in the next chunk.
     Frames(Vec<u8>),
-    /// The payload of the frame whose header ends the chunk before.
-    Payload(Bytes),
-    /// Something that must not be cut: a prepared frame, a handshake.
+    /// The payload of the frame whose header ends the chunk before, and its length before it was
+    /// compressed.
+    Payload(Bytes, usize),
+    /// A prepared frame.
     Whole(Bytes),
+    /// A part of the handshake.
+    Opening(Bytes),
     /// A control frame that overtook others.
     Control(Control, Vec<u8>),
 }
@@ -138,7 +146,8 @@ impl Outbox {
         }
         let (tail, head_sent) = (queue.tail[start..].to_vec(), queue.head_sent - start);
         queue.tail.clear();
-        let exact = Queue { queued: queue.queued, tail, head_sent, ..Queue::default() };
+        let lengths = core::mem::take(&mut queue.lengths);
+        let exact = Queue { queued: queue.queued, tail, head_sent, lengths, ..Queue::default() };
         (queue.head_sent, queue.queued) = (0, 0);
         self.queue.replace(Box::new(exact)).map(Spare)
     }
@@ -146,10 +155,10 @@ impl Outbox {
     /// Appends frames that `write` makes; whatever it appends must be whole frames
     /// or end with the header of a payload that follows by reference.
     #[inline]
-    pub(crate) fn push_frames<E>(
+    pub(crate) fn push_frames<R, E>(
         &mut self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
+        write: impl FnOnce(&mut Vec<u8>) -> Result<R, E>,
+    ) -> Result<R, E> {
         let queue = self.queue();
         let before = queue.tail.len();
         let written = write(&mut queue.tail);
@@ -176,14 +185,20 @@ impl Outbox {
         }
     }
 
-    /// Appends the payload of the frame whose header was pushed last, by reference.
-    pub(crate) fn push_payload(&mut self, payload: Bytes) {
-        self.queue().push_chunk(payload, Chunk::Payload);
+    /// Appends the payload of the frame whose header was pushed last, by reference; it had `len`
+    /// bytes before it was compressed.
+    pub(crate) fn push_payload(&mut self, payload: Bytes, len: usize) {
+        self.queue().push_chunk(payload, |payload| Chunk::Payload(payload, len));
     }
 
-    /// Appends bytes that stand between two frame borders, by reference.
-    pub(crate) fn push_whole(&mut self, bytes: Bytes) {
-        self.queue().push_chunk(bytes, Chunk::Whole);
+    /// Appends a frame by reference.
+    pub(crate) fn push_whole(&mut self, frame: Bytes) {
+        self.queue().push_chunk(frame, Chunk::Whole);
+    }
+
+    /// Appends bytes of the handshake by reference.
+    pub(crate) fn push_opening(&mut self, bytes: Bytes) {
+        self.queue().push_chunk(bytes, Chunk::Opening);
     }
 
     /// Appends whole frames, and leaves an empty buffer in their place: without a copy if
@@ -213,6 +228,7 @@ impl Outbox {
         queue.chunks.append(&mut other.chunks);
         queue.tail = core::mem::take(&mut other.tail);
         queue.queued += other.queued;
+        queue.lengths.append(&other.lengths);
     }
 
     /// Puts a control frame at the next frame border, before all data that waits there.
@@ -275,10 +291,11 @@ impl Queue {
         if self.chunks.is_empty() && sent >= self.tail.len() {
             self.tail.clear();
             self.head_sent = 0;
+            self.lengths.clear();
         }
     }
 
-    fn push_chunk(&mut self, bytes: Bytes, chunk: fn(Bytes) -> Chunk) {
+    fn push_chunk(&mut self, bytes: Bytes, chunk: impl FnOnce(Bytes) -> Chunk) {
         if !bytes.is_empty() {
             self.close_tail();
             self.queued += bytes.len();
@@ -336,7 +353,7 @@ impl Queue {
         let (frames, border) = match self.chunks.front() {
             None => return 0,
             // Never before a handshake, and a frame that is next costs one frame's delay.
-            Some(Chunk::Payload(_) | Chunk::Whole(_)) => return 1,
+            Some(Chunk::Payload(..) | Chunk::Whole(_) | Chunk::Opening(_)) => return 1,
             Some(_) if sent == 0 => return 0,
             Some(Chunk::Control(..)) => return 1,
             Some(Chunk::Frames(frames)) => (frames, border_behind(frames, sent)),
@@ -360,7 +377,7 @@ impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Frames(bytes) | Chunk::Control(_, bytes) => bytes,
-            Chunk::Payload(bytes) | Chunk::Whole(bytes) => bytes,
+            Chunk::Payload(bytes, _) | Chunk::Whole(bytes) | Chunk::Opening(bytes) => bytes,
         }
     }
 }
@@ -420,7 +437,7 @@ mod tests {
         for step in 1..40 {
             let mut outbox = Outbox::new();
             push(&mut outbox, b"header:");
-            outbox.push_payload(Bytes::from_static(b"payload;"));
+            outbox.push_payload(Bytes::from_static(b"payload;"), 8);
             outbox.push_whole(Bytes::from_static(b"prepared;"));
             push(&mut outbox, b"tail");
             let mut written = Vec::new();
@@ -467,7 +484,7 @@ mod tests {
         for sent in 0..large.len() {
             let mut outbox = Outbox::new();
             push(&mut outbox, &large[..4]);
-            outbox.push_payload(Bytes::copy_from_slice(&payload));
+            outbox.push_payload(Bytes::copy_from_slice(&payload), payload.len());
             push(&mut outbox, &next);
             outbox.advance(sent);
             pong(&mut outbox, b"p");
@@ -493,7 +510,7 @@ mod tests {
     #[test]
     fn waiting_pongs_are_bounded_and_nothing_overtakes_a_handshake() {
         let mut outbox = Outbox::new();
-        outbox.push_whole(Bytes::from_static(b"HTTP/1.1 101 ..."));
+        outbox.push_opening(Bytes::from_static(b"HTTP/1.1 101 ..."));
         for payload in 0..100 {
             pong(&mut outbox, &[payload; 125]);
         }
@@ -585,7 +602,7 @@ mod tests {
             out.extend_from_slice(b"half");
             Err("no")
         });
-        assert_eq!(failed, Err("no"));
+        assert_eq!(failed, Err::<(), _>("no"));
         assert_eq!(drain(&mut outbox), b"kept");
     }
 }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+use crate::connection::slow::Loss;
 use crate::error::{Error, ProtocolError};
 use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::close_code::CloseCode;
@@ -109,8 +110,16 @@ pub struct DisconnectReason {
     /// WebSocket: both Close frames were exchanged (RFC 6455 section 7.1.4). Plain TCP:
     /// the stream ended in order and everything accepted was written.
     pub clean: bool,
-    /// Bytes that were accepted by a send and never reached the transport.
+    /// Bytes of payloads, as they were given to a send that accepted them, that never reached the
+    /// transport.
+    ///
+    /// Only messages count: not Pings, Pongs, Close frames and handshakes, nor the bytes that
+    /// frame headers, the framing, masks and TLS add. Of a message that was written in part, the
+    /// rest counts; one that was compressed counts as a whole, with the size that it had before.
+    /// What reached the transport may still be lost on its way to the peer.
     pub undelivered: usize,
+    /// Messages, accepted by a send, that did not wholly reach the transport.
+    pub undelivered_messages: usize,
     /// Framed TCP: the start of a message in which the peer's stream ended.
     pub unfinished: Bytes,
     /// What ended the connection before it had ended by itself.
@@ -149,6 +158,7 @@ impl DisconnectReason {
             sent: None,
             clean: false,
             undelivered: 0,
+            undelivered_messages: 0,
             unfinished: Bytes::new(),
             cut: None,
         }
@@ -180,6 +190,11 @@ impl DisconnectReason {
             Some(Cut::Abort) => Ending::Aborted,
             None => Ending::Failed,
         }
+    }
+
+    pub(crate) fn add_undelivered(&mut self, lost: Loss) {
+        self.undelivered += lost.bytes as usize;
+        self.undelivered_messages += lost.messages as usize;
     }
 
     /// The code that RFC 6455 section 7.1.5 defines: that of the peer's Close frame, 1005

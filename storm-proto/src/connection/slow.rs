@@ -20,31 +20,45 @@ use crate::websocket::prepared::Prepared;
 /// then about as much as the default limit, however small they are.
 pub(crate) const MAX_WAITING: usize = 8_192;
 
-/// What is done with a message for which a peer that reads slowly has left no room
-/// ([`Options::marks`](crate::Options::marks)).
+/// What is done with a message that does not fit in the outbox, because the peer reads more
+/// slowly than this side sends ([`Options::marks`](crate::Options::marks)).
 ///
-/// Control frames, the Close among them, are never dropped. What was dropped is counted, and
-/// told once for each burst.
+/// | policy | a message that does not fit | one sent with a [`Key`] that does not fit |
+/// |---|---|---|
+/// | `Wait` | is refused: `Full`; `send_wait` waits | is refused: `Full` |
+/// | `Drop` | is dropped: `Dropped` | is dropped: `Dropped` |
+/// | `DropOldest` | the oldest messages that wait are dropped for it | as without a key |
+/// | `KeepLatest` | the oldest that wait with a key are dropped for it; if that is not enough, it is refused: `Full`; `send_wait` waits | the oldest that wait with a key are dropped for it; if that is not enough, it is dropped: `Dropped` |
+/// | `Disconnect` | ends the session: `Closed` | ends the session: `Closed` |
+///
+/// Under **every** policy, a message that is sent with a key first takes the place of the one
+/// with the same key that still waits (`send_latest`), also where there is space: the older one
+/// is superseded, and the newer one keeps its position. If the newer one is larger and does not
+/// fit in that place, the table says what becomes of it.
+///
+/// Messages that were encoded for the writer can be neither dropped nor superseded.
+/// Control frames, the Close frame among them, are never dropped. What is refused, dropped or
+/// superseded is counted, and the first loss of each burst is reported to `on_lag`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum SlowConsumer {
-    /// Nothing is lost: a send is refused with [`Full`](crate::SendError::Full), and those that
-    /// are made for it wait for room.
+    /// Refuses the message with [`Full`](crate::SendError::Full); calls that wait, wait for
+    /// space. No message that was accepted is lost, except those superseded by their key.
     #[default]
     Wait,
-    /// The message is dropped, and its send says so with [`Dropped`](crate::SendError::Dropped).
-    /// Nothing waits for room.
+    /// Drops the message; its send returns [`Dropped`](crate::SendError::Dropped). No call waits.
     Drop,
-    /// The oldest messages that wait give way, as many as it takes.
+    /// Drops the oldest messages that wait, with or without a key, until the new one fits.
     ///
-    /// Up to half the limit, at most 64 KiB, is on its way already and cannot: a message that
-    /// does not fit beside that is dropped itself, as by `Drop`, and no other for it. One that
-    /// is no larger than half the limit finds room, unless a larger one is being written.
+    /// Up to half the limit, at most 64 KiB, is encoded already and cannot be dropped: a message
+    /// that does not fit beside that is dropped itself, as by `Drop`, and no other for it. One
+    /// that is no larger than half the limit finds space, unless a larger one is being written.
     DropOldest,
-    /// As `DropOldest`; and a message that is sent with a [`Key`] takes the place of the one
-    /// with the same key that waits, also where there is room: the last value wins.
+    /// Drops the oldest messages that wait with a [`Key`] until the new one fits. A message
+    /// without a key is never dropped: a chat without keys and a ticker with keys can share a
+    /// session.
     KeepLatest,
-    /// The session ends at once, with a reset: the peer would not read a goodbye either.
+    /// Ends the session at once, with a reset: the peer would not read a Close frame either.
     Disconnect,
 }
 
@@ -53,27 +67,78 @@ impl SlowConsumer {
     pub(crate) const fn takes_back(self) -> bool {
         matches!(self, SlowConsumer::DropOldest | SlowConsumer::KeepLatest)
     }
+
+    /// True if calls that can wait for space do so.
+    pub(crate) const fn waits(self) -> bool {
+        matches!(self, SlowConsumer::Wait | SlowConsumer::KeepLatest)
+    }
+}
+
+/// Messages that were lost, and the bytes of their payloads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Loss {
+    /// The number of messages.
+    pub messages: u64,
+    /// The bytes of their payloads, as they were given to the send.
+    pub bytes: u64,
+}
+
+impl Loss {
+    /// Adds one message with a payload of `len` bytes.
+    pub(crate) fn add(&mut self, len: usize) {
+        self.messages += 1;
+        self.bytes += len as u64;
+    }
+
+    pub(crate) fn since(self, earlier: Loss) -> Loss {
+        Loss { messages: self.messages - earlier.messages, bytes: self.bytes - earlier.bytes }
+    }
+}
+
+impl core::ops::AddAssign for Loss {
+    fn add_assign(&mut self, other: Loss) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
 }
 
 /// Messages that a peer did not get because it reads too slowly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Lag {
-    /// How many.
-    pub messages: u64,
-    /// Their payloads, in bytes.
-    pub bytes: u64,
+    /// Sends that returned [`SendError::Full`](crate::SendError::Full).
+    pub refused: Loss,
+    /// Messages that the policy dropped ([`SlowConsumer`]).
+    pub dropped: Loss,
+    /// Messages that a newer one with the same [`Key`] replaced.
+    pub superseded: Loss,
 }
 
 impl Lag {
-    fn add(&mut self, len: usize) {
-        self.messages += 1;
-        self.bytes += len as u64;
+    /// The number of all of them.
+    #[must_use]
+    pub const fn messages(&self) -> u64 {
+        self.refused.messages + self.dropped.messages + self.superseded.messages
+    }
+
+    /// The bytes of the payloads of all of them.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.refused.bytes + self.dropped.bytes + self.superseded.bytes
+    }
+
+    fn since(self, earlier: Lag) -> Lag {
+        Lag {
+            refused: self.refused.since(earlier.refused),
+            dropped: self.dropped.since(earlier.dropped),
+            superseded: self.superseded.since(earlier.superseded),
+        }
     }
 }
 
-/// What a message is about: of those with the same key [`SlowConsumer::KeepLatest`] keeps the
-/// last. A number, or a text; a clone of either costs no allocation.
+/// Names what a message is about: of the messages with the same key that wait, only the last is
+/// sent. A number, or a text; a clone of either costs no allocation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key(Name);
 
@@ -113,7 +178,8 @@ impl From<&Key> for Key {
     }
 }
 
-/// What a sender has beyond that of the default policy.
+/// What a sender has once its policy is not the default, a send was refused, or a message with
+/// a key waits.
 #[derive(Default, Debug)]
 pub(crate) struct Slow {
     pub(crate) policy: SlowConsumer,
@@ -122,9 +188,9 @@ pub(crate) struct Slow {
     pub(crate) goodbye: Option<(Box<CloseFrame>, usize)>,
     /// A message did not fit, and the policy is to end the connection then.
     pub(crate) overrun: bool,
-    /// All that was dropped so far.
-    dropped: Lag,
-    /// Of that, how much was told.
+    /// All that was lost so far.
+    lost: Lag,
+    /// Of that, how much was reported.
     told: Lag,
     /// A burst is under way.
     lagging: bool,
@@ -135,19 +201,29 @@ pub(crate) struct Slow {
 impl Slow {
     /// Bytes that wait here, at most.
     pub(crate) fn bytes(&self) -> usize {
-        self.backlog.bytes + self.goodbye.as_ref().map_or(0, |(_, size)| *size)
+        self.backlog.bytes() + self.goodbye.as_ref().map_or(0, |(_, size)| *size)
     }
 
-    /// A message had no room: begins a burst, if none is under way.
+    /// A send was refused: begins a burst, if none is under way.
+    pub(crate) fn refuse_one(&mut self, len: usize) {
+        self.lost.refused.add(len);
+        self.begin_burst();
+    }
+
+    /// A message had no space: begins a burst, if none is under way.
     pub(crate) fn drop_one(&mut self, len: usize) {
-        self.dropped.add(len);
-        self.due |= !self.lagging;
-        self.lagging = true;
+        self.lost.dropped.add(len);
+        self.begin_burst();
     }
 
     /// A message was superseded by a newer one: what was asked for, and no sign of a lag.
     pub(crate) fn supersede(&mut self, len: usize) {
-        self.dropped.add(len);
+        self.lost.superseded.add(len);
+    }
+
+    fn begin_burst(&mut self) {
+        self.due |= !self.lagging;
+        self.lagging = true;
     }
 
     /// The queue has fallen to its low mark: the burst is over.
@@ -155,20 +231,17 @@ impl Slow {
         self.lagging = false;
     }
 
-    pub(crate) fn dropped(&self) -> Lag {
-        self.dropped
+    pub(crate) fn lost(&self) -> Lag {
+        self.lost
     }
 
-    /// What was dropped since the last notice, if a burst has begun since.
+    /// What was lost since the last notice, if a burst has begun since.
     pub(crate) fn take_lag(&mut self) -> Option<Lag> {
         if !core::mem::take(&mut self.due) {
             return None;
         }
-        let told = core::mem::replace(&mut self.told, self.dropped);
-        Some(Lag {
-            messages: self.dropped.messages - told.messages,
-            bytes: self.dropped.bytes - told.bytes,
-        })
+        let told = core::mem::replace(&mut self.told, self.lost);
+        Some(self.lost.since(told))
     }
 }
 
@@ -241,81 +314,124 @@ impl Waiting {
 /// memory.
 #[derive(Default, Debug)]
 pub(crate) struct Backlog {
-    waiting: VecDeque<Waiting>,
-    /// The number of the first of them. They are numbered without holes, so a number finds its
-    /// message at once.
-    first: u64,
-    /// The numbers of those with a key.
+    /// Those without a key, with their numbers: a lower number leaves earlier.
+    plain: VecDeque<(u64, Waiting)>,
+    /// Those with a key, by their numbers.
+    keyed: BTreeMap<u64, Waiting>,
+    /// The number of the message of each key.
     latest: BTreeMap<Key, u64>,
-    bytes: usize,
+    /// The number of the next message.
+    next: u64,
+    plain_bytes: usize,
+    keyed_bytes: usize,
 }
 
 impl Backlog {
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.plain.is_empty() && self.keyed.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.plain.len() + self.keyed.len()
     }
 
-    /// What they will take of the outbox, at most.
+    /// How many have no key.
+    pub(crate) fn plain_len(&self) -> usize {
+        self.plain.len()
+    }
+
+    /// What all will take of the outbox, at most.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.plain_bytes + self.keyed_bytes
+    }
+
+    /// What those without a key will take of the outbox, at most.
+    pub(crate) fn plain_bytes(&self) -> usize {
+        self.plain_bytes
+    }
+
+    /// What the message with this key will take of the outbox, at most.
+    pub(crate) fn size_of(&self, key: &Key) -> Option<usize> {
+        self.keyed.get(self.latest.get(key)?).map(|waiting| waiting.size)
     }
 
     /// Adds a message: in the place of the one with the same key, which is returned, or behind
     /// all others. Also returns its number.
     pub(crate) fn insert(&mut self, message: Waiting) -> (u64, Option<Waiting>) {
-        self.bytes += message.size;
-        if let Some(&number) = message.key.as_ref().and_then(|key| self.latest.get(key))
-            && let Some(place) = self.waiting.get_mut((number - self.first) as usize)
-        {
-            let superseded = core::mem::replace(place, message);
-            self.bytes -= superseded.size;
-            return (number, Some(superseded));
+        let Some(key) = &message.key else {
+            self.plain_bytes += message.size;
+            self.plain.push_back((self.next, message));
+            return (self.advance(), None);
+        };
+        self.keyed_bytes += message.size;
+        if let Some(&number) = self.latest.get(key) {
+            let superseded = self.keyed.insert(number, message);
+            self.keyed_bytes -= superseded.as_ref().map_or(0, |waiting| waiting.size);
+            return (number, superseded);
         }
-        let number = self.first + self.waiting.len() as u64;
-        if let Some(key) = &message.key {
-            self.latest.insert(key.clone(), number);
-        }
-        self.waiting.push_back(message);
-        (number, None)
+        self.latest.insert(key.clone(), self.next);
+        self.keyed.insert(self.next, message);
+        (self.advance(), None)
+    }
+
+    fn advance(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
     }
 
     /// Takes the oldest out.
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
-        let oldest = self.waiting.pop_front()?;
-        self.first += 1;
-        self.bytes -= oldest.size;
-        if let Some(key) = &oldest.key {
-            self.latest.remove(key);
-        }
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
+        self.pop_other(u64::MAX)
+    }
+
+    /// Takes the oldest out that is not the one with the number `kept`.
+    pub(crate) fn pop_other(&mut self, kept: u64) -> Option<Waiting> {
+        let plain = self.plain.front().map(|(number, _)| *number).filter(|first| *first != kept);
+        let keyed = self.first_keyed(kept);
+        let takes_plain = plain.is_some_and(|plain| keyed.is_none_or(|keyed| plain < keyed));
+        if takes_plain { self.pop_plain() } else { self.take_keyed(keyed?) }
+    }
+
+    /// Takes the oldest with a key out that is not the one with the number `kept`.
+    pub(crate) fn pop_keyed(&mut self, kept: u64) -> Option<Waiting> {
+        self.take_keyed(self.first_keyed(kept)?)
+    }
+
+    fn first_keyed(&self, kept: u64) -> Option<u64> {
+        self.keyed.keys().copied().find(|number| *number != kept)
+    }
+
+    fn pop_plain(&mut self) -> Option<Waiting> {
+        let (_, oldest) = self.plain.pop_front()?;
+        self.plain_bytes -= oldest.size;
+        if self.plain.is_empty() {
+            self.plain = VecDeque::new();
         }
         Some(oldest)
     }
 
-    /// Takes the oldest out that is not the one with the number `kept`, which stays ahead of
-    /// those behind it.
-    pub(crate) fn pop_other(&mut self, kept: &mut u64) -> Option<Waiting> {
-        if *kept == self.first {
-            if self.waiting.len() < 2 {
-                return None;
-            }
-            self.waiting.swap(0, 1);
-            *kept += 1;
-            if let Some(key) = &self.waiting[1].key {
-                self.latest.insert(key.clone(), *kept);
-            }
+    fn take_keyed(&mut self, number: u64) -> Option<Waiting> {
+        let taken = self.keyed.remove(&number)?;
+        self.keyed_bytes -= taken.size;
+        if let Some(key) = &taken.key {
+            self.latest.remove(key);
         }
-        self.pop()
+        Some(taken)
     }
 
     /// What the oldest will take of the outbox, at most.
     pub(crate) fn next_size(&self) -> Option<usize> {
-        self.waiting.front().map(|oldest| oldest.size)
+        let plain = self.plain.front().map(|(number, waiting)| (*number, waiting.size));
+        let keyed = self.keyed.first_key_value().map(|(number, waiting)| (*number, waiting.size));
+        plain.into_iter().chain(keyed).min().map(|(_, size)| size)
+    }
+
+    /// The messages and the bytes of their payloads.
+    pub(crate) fn sum(&self) -> Loss {
+        let mut sum = Loss::default();
+        let plain = self.plain.iter().map(|(_, waiting)| waiting);
+        plain.chain(self.keyed.values()).for_each(|waiting| sum.add(waiting.len()));
+        sum
     }
 }
 
@@ -343,7 +459,7 @@ mod tests {
         }
         assert_eq!((backlog.len(), backlog.bytes(), backlog.next_size()), (3, 11, Some(3)));
         assert_eq!(drain(&mut backlog), ["one", "two", "three"]);
-        assert_eq!((backlog.bytes(), backlog.waiting.capacity()), (0, 0));
+        assert_eq!((backlog.bytes(), backlog.plain.capacity()), (0, 0));
     }
 
     #[test]
@@ -361,17 +477,35 @@ mod tests {
     #[test]
     fn the_oldest_gives_way_but_not_to_itself() {
         let mut backlog = Backlog::default();
-        for (word, key) in [("a1", 1), ("b1", 2), ("c1", 3)] {
-            backlog.insert(text(word, Some(key)));
+        for (word, key) in [("a1", Some(1)), ("plain", None), ("c1", Some(3))] {
+            backlog.insert(text(word, key));
         }
-        let (mut kept, superseded) = backlog.insert(text("a2", Some(1)));
+        let (kept, superseded) = backlog.insert(text("a2", Some(1)));
         assert_eq!(superseded.unwrap().len(), 2);
-        assert_eq!(backlog.pop_other(&mut kept).unwrap().key, Some(2.into()));
+        assert_eq!(backlog.pop_other(kept).unwrap().key, None);
         let (again, superseded) = backlog.insert(text("a3", Some(1)));
         assert!(again == kept && superseded.is_some(), "it is still found");
-        assert_eq!(backlog.pop_other(&mut kept).unwrap().key, Some(3.into()));
-        assert!(backlog.pop_other(&mut kept).is_none(), "it is alone");
-        assert_eq!(drain(&mut backlog), ["a3"]);
+        assert_eq!(backlog.pop_other(kept).unwrap().key, Some(3.into()));
+        assert!(backlog.pop_other(kept).is_none(), "it is alone");
+        let (plain, _) = backlog.insert(text("b", None));
+        assert_eq!(backlog.pop_other(plain).unwrap().key, Some(1.into()));
+        assert!(backlog.pop_other(plain).is_none(), "it is alone");
+        assert_eq!(drain(&mut backlog), ["b"]);
+    }
+
+    #[test]
+    fn messages_with_and_without_a_key_leave_in_one_order() {
+        let mut backlog = Backlog::default();
+        for (word, key) in [("a1", Some(1)), ("x", None), ("b1", Some(2)), ("y", None)] {
+            backlog.insert(text(word, key));
+        }
+        backlog.insert(text("b2", Some(2)));
+        assert_eq!((backlog.len(), backlog.plain_len(), backlog.plain_bytes()), (4, 2, 2));
+        assert_eq!(backlog.size_of(&1.into()), Some(2));
+        assert_eq!(backlog.pop_keyed(u64::MAX).unwrap().key, Some(1.into()));
+        assert_eq!(backlog.size_of(&1.into()), None);
+        assert_eq!((backlog.sum().messages, backlog.sum().bytes), (3, 4));
+        assert_eq!(drain(&mut backlog), ["x", "b2", "y"]);
     }
 
     #[test]
@@ -387,19 +521,24 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_told_once_with_all_that_was_dropped_since_the_last() {
+    fn a_burst_is_told_once_with_all_that_was_lost_since_the_last() {
+        let loss = |messages, bytes| Loss { messages, bytes };
         let mut slow = Slow::default();
         slow.supersede(5);
         assert_eq!(slow.take_lag(), None);
         slow.drop_one(10);
-        slow.drop_one(20);
-        assert_eq!(slow.take_lag(), Some(Lag { messages: 3, bytes: 35 }));
-        slow.drop_one(30);
+        slow.refuse_one(20);
+        let lag = slow.take_lag().unwrap();
+        assert_eq!(
+            (lag.superseded, lag.dropped, lag.refused),
+            (loss(1, 5), loss(1, 10), loss(1, 20))
+        );
+        slow.refuse_one(30);
         assert_eq!(slow.take_lag(), None, "the same burst");
         slow.relieved();
-        slow.drop_one(40);
-        assert_eq!(slow.take_lag(), Some(Lag { messages: 2, bytes: 70 }));
-        assert_eq!(slow.dropped(), Lag { messages: 5, bytes: 105 });
+        slow.refuse_one(40);
+        assert_eq!(slow.take_lag(), Some(Lag { refused: loss(2, 70), ..Lag::default() }));
+        assert_eq!((slow.lost().messages(), slow.lost().bytes()), (5, 105));
     }
 
     #[test]

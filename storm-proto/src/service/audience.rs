@@ -36,8 +36,25 @@ pub struct Audience {
 }
 
 /// What became of a message to many.
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # fn greet(hub: &storm_proto::service::Hub) {
+/// hub.all().send("welcome"); // nobody looks at who missed it
+/// # }
+/// ```
+///
+/// ```
+/// # fn greet(hub: &storm_proto::service::Hub) {
+/// let delivery = hub.all().send("welcome");
+/// if delivery.full > 0 {
+///     println!("{} sessions read too slowly", delivery.full);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
+#[must_use = "it tells how many sessions did not get the message"]
 pub struct Delivery {
     /// Sessions that have it queued, to be written in the order of their sends.
     pub queued: usize,
@@ -50,6 +67,8 @@ pub struct Delivery {
     pub closed: usize,
     /// Sessions whose framing cannot carry it.
     pub unframed: usize,
+    /// Sessions whose [`Middleware`](super::Middleware) dropped it.
+    pub filtered: usize,
 }
 
 impl Audience {
@@ -105,13 +124,13 @@ impl Audience {
     pub fn send_prepared(&self, prepared: &Prepared) -> Delivery {
         let mut delivery = Delivery::default();
         for session in self.iter() {
-            delivery.count(session.send_prepared(prepared));
+            delivery.count(session.offer_prepared(prepared));
         }
         delivery
     }
 
-    /// As [`Audience::send`]; where the policy is to keep the latest, it takes the place of the one
-    /// with the same key that waits. See [`Session::send_latest`].
+    /// As [`Audience::send`]; at each session the message takes the place of the one with the same
+    /// key that waits there. See [`Session::send_latest`].
     pub fn send_latest<'a>(
         &self,
         key: impl Into<Key>,
@@ -124,7 +143,7 @@ impl Audience {
     pub fn send_latest_prepared(&self, key: impl Into<Key>, prepared: &Prepared) -> Delivery {
         let (key, mut delivery) = (key.into(), Delivery::default());
         for session in self.iter() {
-            delivery.count(session.send_latest_prepared(&key, prepared));
+            delivery.count(session.offer_latest(&key, prepared));
         }
         delivery
     }
@@ -136,8 +155,8 @@ impl Audience {
     /// The message is encoded now; the sessions get it when the future is first polled. A
     /// message that is sent to one of them while it waits may arrive before this one.
     ///
-    /// Where the policy is another than to wait, nothing waits: see
-    /// [`SlowConsumer`](crate::SlowConsumer).
+    /// It waits for sessions whose policy is [`SlowConsumer::Wait`](crate::SlowConsumer::Wait) or
+    /// [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest), and for no others.
     ///
     /// [`Delivery::full`] counts only sessions for which 1,024 calls wait already.
     ///
@@ -190,9 +209,11 @@ impl fmt::Debug for Audience {
 }
 
 impl Delivery {
-    fn count(&mut self, sent: Result<(), SendError>) {
+    /// Counts a session; `Ok(false)` if middleware dropped the message.
+    fn count(&mut self, sent: Result<bool, SendError>) {
         let counter = match sent {
-            Ok(()) => &mut self.queued,
+            Ok(true) => &mut self.queued,
+            Ok(false) => &mut self.filtered,
             Err(SendError::Full) => &mut self.full,
             Err(SendError::Dropped) => &mut self.dropped,
             Err(SendError::Framing(_)) => &mut self.unframed,
@@ -224,11 +245,12 @@ impl Waiting {
     /// Sends it, or goes on waiting; true if it is done.
     fn send(&mut self, cx: &mut Context<'_>, prepared: &Prepared, sum: &mut Delivery) -> bool {
         let Waiting { session, ticket, instead } = self;
-        let sent = session.poll_send(cx, ticket, |session| match &*instead {
-            None => session.send_prepared_unseen(prepared),
-            Some(by) => session.send_unseen(prepared.instead(by)),
+        let len = instead.as_ref().map_or(prepared.payload().len(), OwnedMessage::len);
+        let sent = session.poll_send(cx, ticket, len, |session| match &*instead {
+            None => session.send_prepared_patiently(prepared),
+            Some(by) => session.send_patiently(prepared.instead(by)),
         });
-        sent.map(|sent| sum.count(sent)).is_ready()
+        sent.map(|sent| sum.count(sent.map(|()| true))).is_ready()
     }
 }
 
@@ -243,7 +265,7 @@ impl Future for Delivering {
                 Ok(Outcome::Pass) => None,
                 Ok(Outcome::Replace(by)) => Some(by),
                 Ok(Outcome::Drop) => {
-                    delivery.count(Ok(()));
+                    delivery.count(Ok(false));
                     continue;
                 }
                 Err(error) => {

@@ -100,12 +100,32 @@ pub struct Totals {
     pub messages_sent: u64,
     /// Messages handed to handlers.
     pub messages_received: u64,
+    /// Sends that were refused because the peer reads too slowly; see [`Metrics`].
+    pub messages_refused: u64,
+    /// The bytes of their payloads.
+    pub bytes_refused: u64,
     /// Messages that the policies for slow consumers dropped.
     pub messages_dropped: u64,
-    /// Their payloads, in bytes.
+    /// The bytes of their payloads.
     pub bytes_dropped: u64,
-    /// Bytes accepted by sends of sessions that ended before these bytes left.
+    /// Messages that a newer one with the same key replaced.
+    pub messages_superseded: u64,
+    /// The bytes of their payloads.
+    pub bytes_superseded: u64,
+    /// Sends that found the session closing or closed; those after it left the server's list are
+    /// in its own [`Metrics`] only.
+    pub messages_closed: u64,
+    /// Sends of messages that the framing could not carry.
+    pub messages_unframed: u64,
+    /// Messages that middleware dropped on their way to the handler.
+    pub messages_filtered_in: u64,
+    /// Messages that middleware dropped on their way to the peer.
+    pub messages_filtered_out: u64,
+    /// Bytes of payloads that sends had accepted, of sessions that ended before these bytes left;
+    /// see [`DisconnectReason::undelivered`].
     pub undelivered: u64,
+    /// The messages that did not wholly leave.
+    pub undelivered_messages: u64,
     /// How long it took to open a session: from accept, or from the start of a connect.
     pub opening: Histogram,
     /// How long sessions lasted that are over.
@@ -122,9 +142,18 @@ pub(crate) struct Traffic {
     pub(crate) bytes_received: u64,
     pub(crate) messages_sent: u64,
     pub(crate) messages_received: u64,
+    pub(crate) messages_refused: u64,
+    pub(crate) bytes_refused: u64,
     pub(crate) messages_dropped: u64,
     pub(crate) bytes_dropped: u64,
+    pub(crate) messages_superseded: u64,
+    pub(crate) bytes_superseded: u64,
+    pub(crate) messages_closed: u64,
+    pub(crate) messages_unframed: u64,
+    pub(crate) messages_filtered_in: u64,
+    pub(crate) messages_filtered_out: u64,
     pub(crate) undelivered: u64,
+    pub(crate) undelivered_messages: u64,
 }
 
 /// What the ended sessions of a server, or of a client, came to.
@@ -181,8 +210,16 @@ impl Totals {
         self.bytes_received += metrics.bytes_received;
         self.messages_sent += metrics.messages_sent;
         self.messages_received += metrics.messages_received;
+        self.messages_refused += metrics.messages_refused;
+        self.bytes_refused += metrics.bytes_refused;
         self.messages_dropped += metrics.messages_dropped;
         self.bytes_dropped += metrics.bytes_dropped;
+        self.messages_superseded += metrics.messages_superseded;
+        self.bytes_superseded += metrics.bytes_superseded;
+        self.messages_closed += metrics.messages_closed;
+        self.messages_unframed += metrics.messages_unframed;
+        self.messages_filtered_in += metrics.messages_filtered_in;
+        self.messages_filtered_out += metrics.messages_filtered_out;
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -191,9 +228,18 @@ impl Totals {
             bytes_received: self.bytes_received,
             messages_sent: self.messages_sent,
             messages_received: self.messages_received,
+            messages_refused: self.messages_refused,
+            bytes_refused: self.bytes_refused,
             messages_dropped: self.messages_dropped,
             bytes_dropped: self.bytes_dropped,
+            messages_superseded: self.messages_superseded,
+            bytes_superseded: self.bytes_superseded,
+            messages_closed: self.messages_closed,
+            messages_unframed: self.messages_unframed,
+            messages_filtered_in: self.messages_filtered_in,
+            messages_filtered_out: self.messages_filtered_out,
             undelivered: self.undelivered,
+            undelivered_messages: self.undelivered_messages,
         }
     }
 }
@@ -206,9 +252,18 @@ impl Traffic {
             bytes_received: f(self.bytes_received, other.bytes_received),
             messages_sent: f(self.messages_sent, other.messages_sent),
             messages_received: f(self.messages_received, other.messages_received),
+            messages_refused: f(self.messages_refused, other.messages_refused),
+            bytes_refused: f(self.bytes_refused, other.bytes_refused),
             messages_dropped: f(self.messages_dropped, other.messages_dropped),
             bytes_dropped: f(self.bytes_dropped, other.bytes_dropped),
+            messages_superseded: f(self.messages_superseded, other.messages_superseded),
+            bytes_superseded: f(self.bytes_superseded, other.bytes_superseded),
+            messages_closed: f(self.messages_closed, other.messages_closed),
+            messages_unframed: f(self.messages_unframed, other.messages_unframed),
+            messages_filtered_in: f(self.messages_filtered_in, other.messages_filtered_in),
+            messages_filtered_out: f(self.messages_filtered_out, other.messages_filtered_out),
             undelivered: f(self.undelivered, other.undelivered),
+            undelivered_messages: f(self.undelivered_messages, other.undelivered_messages),
         }
     }
 }
@@ -232,6 +287,7 @@ impl Ledger {
         } += 1;
         self.totals.errors += u64::from(reason.error.is_some());
         self.totals.undelivered += reason.undelivered as u64;
+        self.totals.undelivered_messages += reason.undelivered_messages as u64;
         self.totals.lifetime.record(metrics.uptime);
         self.totals.add(metrics);
     }

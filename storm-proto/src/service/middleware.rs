@@ -99,8 +99,10 @@ pub enum Outcome {
     Pass,
     /// This goes on in its place; it may be empty, which is a message like any other.
     Replace(OwnedMessage),
-    /// It ends here: nobody behind sees it. The send of a message that ends here succeeds, and
-    /// a broadcast counts it as queued: it was the application's own wish.
+    /// It ends here: nobody behind sees it. The send of a message that ends here succeeds, since
+    /// it was the application's own wish. A broadcast counts it as
+    /// [`filtered`](super::Delivery::filtered), and [`Metrics`](super::Metrics) count it in both
+    /// directions.
     Drop,
 }
 
@@ -232,7 +234,11 @@ impl Chain {
     pub(crate) fn inbound(&self, session: &Session, message: Message<'_>) -> Outcome {
         let outcome = self.show(message, |link, message| link.inbound(session, message));
         // Nothing is delivered to a session that one of them closed.
-        if session.shared().is_closing() { Outcome::Drop } else { outcome }
+        let outcome = if session.shared().is_closing() { Outcome::Drop } else { outcome };
+        if outcome == Outcome::Drop {
+            session.shared().filtered_in();
+        }
+        outcome
     }
 
     /// A message is to be sent.
@@ -253,6 +259,9 @@ impl Chain {
         }
         let outcome = catch(|| self.show(message, |link, message| link.outbound(session, message)));
         SENDING.with(|sending| sending.set(false));
+        if outcome == Some(Outcome::Drop) {
+            session.shared().filtered_out();
+        }
         outcome.ok_or_else(|| {
             session.shared().panicked();
             SendError::Closed

@@ -108,15 +108,32 @@ pub(crate) fn ended(whose: Whose, after: Duration, reason: &DisconnectReason, ne
 
 pub(crate) fn traffic(whose: Whose, news: Traffic) {
     let Traffic { bytes_sent, bytes_received, messages_sent, messages_received, .. } = news;
-    let Traffic { messages_dropped, bytes_dropped, undelivered, .. } = news;
     let role = whose;
     count!(messages_received, "storm_messages_total", "role" => role.role(), "direction" => "in");
     count!(messages_sent, "storm_messages_total", "role" => role.role(), "direction" => "out");
     count!(bytes_received, "storm_bytes_total", "role" => role.role(), "direction" => "in");
     count!(bytes_sent, "storm_bytes_total", "role" => role.role(), "direction" => "out");
-    count!(messages_dropped, "storm_dropped_messages_total", "role" => role.role());
-    count!(bytes_dropped, "storm_dropped_bytes_total", "role" => role.role());
-    count!(undelivered, "storm_undelivered_bytes_total", "role" => role.role());
+    losses(whose, news);
+}
+
+fn losses(role: Whose, news: Traffic) {
+    macro_rules! lost {
+        ($by:ident, $name:literal $(, $label:literal => $value:literal)?) => {
+            count!(news.$by, $name, "role" => role.role() $(, $label => $value)?)
+        };
+    }
+    lost!(messages_refused, "storm_refused_messages_total", "why" => "full");
+    lost!(messages_closed, "storm_refused_messages_total", "why" => "closed");
+    lost!(messages_unframed, "storm_refused_messages_total", "why" => "unframed");
+    lost!(bytes_refused, "storm_refused_bytes_total");
+    lost!(messages_dropped, "storm_dropped_messages_total");
+    lost!(bytes_dropped, "storm_dropped_bytes_total");
+    lost!(messages_superseded, "storm_superseded_messages_total");
+    lost!(bytes_superseded, "storm_superseded_bytes_total");
+    lost!(messages_filtered_in, "storm_filtered_messages_total", "direction" => "in");
+    lost!(messages_filtered_out, "storm_filtered_messages_total", "direction" => "out");
+    lost!(undelivered_messages, "storm_undelivered_messages_total");
+    lost!(undelivered, "storm_undelivered_bytes_total");
 }
 
 pub(crate) fn connect_failed() {

@@ -14,6 +14,7 @@ use super::runtime::Address;
 use super::server::Stopped;
 use super::session::{Session, Shared};
 use crate::connection::reason::DisconnectReason;
+use crate::connection::slow::Lag;
 use crate::error::Error;
 use crate::server::admission::Refusal;
 
@@ -113,8 +114,21 @@ pub(crate) fn opened(session: &Session) {
     tell!(DEBUG, id = session.id(), peer = %session.peer(), "open");
 }
 
-pub(crate) fn lagging(session: &Shared, queued: usize) {
-    tell!(INFO, id = session.id(), peer = %session.peer(), queued, "lag");
+pub(crate) fn lagging(session: &Shared, queued: usize, lag: &Lag) {
+    tell!(
+        INFO,
+        id = session.id(),
+        peer = %session.peer(),
+        queued,
+        refused = lag.refused.messages,
+        dropped = lag.dropped.messages,
+        superseded = lag.superseded.messages,
+        "lag"
+    );
+}
+
+pub(crate) fn lost(session: &Shared, why: &'static str) {
+    tell!(TRACE, id = session.id(), peer = %session.peer(), why, "lost");
 }
 
 pub(crate) fn closed(session: &Session, reason: &DisconnectReason) {
@@ -134,6 +148,7 @@ pub(crate) fn closed(session: &Session, reason: &DisconnectReason) {
                 code = session_ended.then(|| reason.code().get()),
                 clean = session_ended.then_some(reason.clean),
                 undelivered = reason.undelivered,
+                undelivered_messages = reason.undelivered_messages,
                 $(%$error,)?
                 "closed"
             )

@@ -99,7 +99,7 @@ impl End {
             }
             Step::Finished { reset } => {
                 if self.reason.is_none() {
-                    self.reason = Some(self.connection.reason());
+                    self.reason = Some(self.connection.finish());
                     self.reset = reset;
                     return true;
                 }

@@ -282,7 +282,7 @@ impl Endpoint {
 
     /// The last word; ends the connection if it is not over.
     pub(crate) fn reason(&mut self) -> DisconnectReason {
-        self.connection.reason()
+        self.connection.finish()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::Random;
 use crate::connection::assembly::LARGE;
 use crate::connection::flow::WaterMarks;
 use crate::connection::outbox::{Control, Outbox};
-use crate::connection::slow::{Key, Outgoing, Slow, SlowConsumer};
+use crate::connection::slow::{Key, Loss, Outgoing, Slow, SlowConsumer};
 use crate::error::SendError;
 use crate::framing::Framer;
 use crate::message::{Kind, Message};
@@ -56,7 +56,9 @@ pub struct Sender {
     small: u8,
     /// If compression was agreed on.
     deflater: Option<Box<Deflater>>,
-    /// If there is, or was, another policy than to wait.
+    /// Whoever sends now waits if there is no room.
+    patient: bool,
+    /// Once the policy is another than to wait, a send was refused, or a message with a key waits.
     slow: Option<Box<Slow>>,
 }
 
@@ -105,6 +107,7 @@ impl Sender {
             choked: false,
             small: SMALL,
             deflater: None,
+            patient: false,
             slow: None,
         }
     }
@@ -145,7 +148,7 @@ impl Sender {
         match &self.encoding {
             Encoding::WebSocket(None) if message.len() < usize::from(self.small) => {
                 if !self.admit(2 + message.len()) {
-                    return self.refused(message.len());
+                    return self.refused(message.len(), false);
                 }
                 let header = header::encode_small(data_opcode(message.kind()), message.len());
                 self.queue().push(|out| {
@@ -156,12 +159,15 @@ impl Sender {
                 Ok(())
             }
             _ if self.slow.is_some() => self.send_by_policy(Outgoing::Message(message), None),
-            _ => self.encode(message),
+            _ => match self.encode(message) {
+                Err(SendError::Full) => self.refused(message.len(), false),
+                sent => sent,
+            },
         }
     }
 
-    /// Queues a message that [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest) puts
-    /// in the place of the one with the same key that waits; as [`Sender::send`] otherwise.
+    /// Queues a message in the place of the one with the same key that waits, or behind all
+    /// others; see [`SlowConsumer`](crate::SlowConsumer).
     ///
     /// # Errors
     /// As [`Sender::send`].
@@ -170,10 +176,19 @@ impl Sender {
         key: impl Into<Key>,
         message: impl Into<Message<'a>>,
     ) -> Result<(), SendError> {
-        match self.slow {
-            Some(_) => self.send_by_policy(Outgoing::Message(message.into()), Some(key.into())),
-            None => self.send(message),
+        match self.keyed() {
+            true => self.send_by_policy(Outgoing::Message(message.into()), Some(key.into())),
+            false => self.send(message),
         }
+    }
+
+    /// Readies the sender for a message with a key; false if nothing is queued, so that the
+    /// message leaves next whatever its key is.
+    fn keyed(&mut self) -> bool {
+        if self.slow.is_none() && self.queued() + self.lent > 0 {
+            self.slow = Some(Box::default());
+        }
+        self.slow.is_some()
     }
 
     /// Queues a message of any size if no more than the low mark is queued, so that nobody
@@ -201,7 +216,10 @@ impl Sender {
         }
         match self.slow {
             Some(_) => self.send_by_policy(Outgoing::Prepared(prepared), None),
-            None => self.encode_prepared(prepared),
+            None => match self.encode_prepared(prepared) {
+                Err(SendError::Full) => self.refused(prepared.payload().len(), false),
+                sent => sent,
+            },
         }
     }
 
@@ -214,9 +232,9 @@ impl Sender {
         key: impl Into<Key>,
         prepared: &Prepared,
     ) -> Result<(), SendError> {
-        match self.slow {
-            Some(_) => self.send_by_policy(Outgoing::Prepared(prepared), Some(key.into())),
-            None => self.send_prepared(prepared),
+        match self.keyed() {
+            true => self.send_by_policy(Outgoing::Prepared(prepared), Some(key.into())),
+            false => self.send_prepared(prepared),
         }
     }
 
@@ -236,7 +254,10 @@ impl Sender {
         if let Some(deflater) = &self.deflater {
             match prepared.compressed(deflater) {
                 None => return self.encode(prepared.message(&prepared.shared_payload())),
-                Some(Some(payload)) => return self.push_compressed(prepared.kind(), &payload),
+                Some(Some(payload)) => {
+                    let len = prepared.payload().len();
+                    return self.push_compressed(prepared.kind(), &payload, len);
+                }
                 Some(None) => {}
             }
         }
@@ -287,15 +308,38 @@ impl Sender {
         }
     }
 
-    /// Ends sending and drops what is queued; returns its size in bytes.
-    pub fn abort(&mut self) -> usize {
-        let waiting = self.drop_backlog();
+    /// Ends sending and drops what is queued: the messages in it, and the bytes of their
+    /// payloads.
+    pub fn abort(&mut self) -> Loss {
+        let lost = self.unsent(&Outbox::new());
+        self.drop_backlog();
         self.end();
         (self.lent, self.answers) = (0, 0);
-        self.controls = Outbox::new();
-        let queued =
-            core::mem::take(&mut self.outbox).len() + core::mem::take(&mut self.behind).len();
-        queued + waiting
+        (self.controls, self.outbox, self.behind) = Default::default();
+        lost
+    }
+
+    /// The connection is over: nothing is queued any more, and nobody waits.
+    pub(crate) fn finish(&mut self) {
+        let _ = self.abort();
+        (self.taken, self.pressured, self.choked) = (0, false, false);
+    }
+
+    /// The messages that are not wholly written, and the bytes of their payloads that are not;
+    /// `wire` has what the writer took.
+    pub(crate) fn unsent(&self, wire: &Outbox) -> Loss {
+        let is_framed = matches!(self.encoding, Encoding::Framed(_));
+        let mut unsent = self.slow.as_ref().map_or(Loss::default(), |slow| slow.backlog.sum());
+        [wire, &self.outbox, &self.behind]
+            .iter()
+            .for_each(|queue| unsent += queue.unsent(is_framed));
+        unsent
+    }
+
+    /// True if the writer is yet to take something other than Pings and Pongs.
+    pub(crate) fn has_untaken(&self) -> bool {
+        let waits = self.slow.as_ref().is_some_and(|slow| slow.bytes() > 0);
+        waits || !self.outbox.is_empty() || !self.behind.is_empty()
     }
 
     /// Queues a Ping; the writer puts it at the next frame border.
@@ -470,7 +514,7 @@ impl Sender {
             return Err(SendError::Full);
         }
         let header = header::encode(data_opcode(message.kind()), message.len(), masked);
-        self.push_data_frame(header, message);
+        self.push_data_frame(header, message, message.len());
         Ok(())
     }
 
@@ -491,21 +535,30 @@ impl Sender {
             _ => None,
         };
         let Some(payload) = compressed else { return self.send_plain(message) };
-        let sent = self.push_compressed(message.kind(), &Bytes::from(payload));
+        let sent = self.push_compressed(message.kind(), &Bytes::from(payload), message.len());
         if let (Err(_), Some(deflater)) = (&sent, &mut self.deflater) {
             deflater.forget();
         }
         sent
     }
 
-    /// Queues a message that is compressed already.
-    fn push_compressed(&mut self, kind: Kind, payload: &Bytes) -> Result<(), SendError> {
+    /// Queues a message that is compressed already, and had `len` bytes before.
+    fn push_compressed(
+        &mut self,
+        kind: Kind,
+        payload: &Bytes,
+        len: usize,
+    ) -> Result<(), SendError> {
         let masked = self.is_masked();
         if !self.admit(header::encoded_len(payload.len(), masked) + payload.len()) {
             return Err(SendError::Full);
         }
         let header = header::encode(data_opcode(kind), payload.len(), masked).compressed();
-        self.push_data_frame(header, Message::backed(kind, payload));
+        let message = Message::backed(kind, payload);
+        if masked || by_reference(&message).is_none() {
+            self.queue().note(len, payload.len());
+        }
+        self.push_data_frame(header, message, len);
         Ok(())
     }
 
@@ -513,8 +566,9 @@ impl Sender {
         matches!(self.encoding, Encoding::WebSocket(Some(_)))
     }
 
+    /// Queues a frame; its payload had `len` bytes before it was compressed.
     #[inline]
-    fn push_data_frame(&mut self, header: Encoded, message: Message<'_>) {
+    fn push_data_frame(&mut self, header: Encoded, message: Message<'_>, len: usize) {
         if let Encoding::WebSocket(Some(random)) = &mut self.encoding {
             let key = random.key();
             return self.queue().push(|out| {
@@ -528,7 +582,7 @@ impl Sender {
         }
         if let Some(payload) = by_reference(&message) {
             self.queue().push(|out| out.extend_from_slice(header.as_bytes()));
-            return self.queue().push_payload(payload.clone());
+            return self.queue().push_payload(payload.clone(), len);
         }
         self.queue().push(|out| {
             out.reserve(header::MAX_HEADER + message.len());
@@ -556,14 +610,15 @@ impl Sender {
                 framer.encode_tail(payload, out);
                 size = out.len() - start;
             }
-            if marks.fits(queued, size) { Ok(()) } else { Err(SendError::Full) }
+            if marks.fits(queued, size) { Ok(size) } else { Err(SendError::Full) }
         });
         self.pressured |= pushed == Err(SendError::Full);
-        pushed?;
+        let size = pushed?;
         if let Some(bytes) = reference {
-            self.outbox.push_payload(bytes.clone());
+            self.outbox.push_payload(bytes.clone(), bytes.len());
             self.outbox.push(|out| out.extend_from_slice(&tail));
         }
+        self.outbox.note(payload.len(), size);
         Ok(())
     }
 }

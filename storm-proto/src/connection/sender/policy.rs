@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use super::{Encoding, SMALL, Sender};
 use crate::connection::flow::WaterMarks;
-use crate::connection::slow::{Key, Lag, MAX_WAITING, Outgoing, Slow, SlowConsumer, Waiting};
+use crate::connection::slow::{
+    Backlog, Key, Lag, MAX_WAITING, Outgoing, Slow, SlowConsumer, Waiting,
+};
 use crate::error::SendError;
 use crate::websocket::deflate::GROWTH;
 use crate::websocket::frame::close::CloseFrame;
@@ -42,15 +44,16 @@ impl Sender {
         self.marks.limit()
     }
 
-    /// All that was dropped so far because of the policy, superseded messages included.
+    /// Everything that was refused, dropped or superseded so far.
     #[must_use]
-    pub fn dropped(&self) -> Lag {
-        self.slow.as_ref().map_or(Lag::default(), |slow| slow.dropped())
+    pub fn lost(&self) -> Lag {
+        self.slow.as_ref().map_or(Lag::default(), |slow| slow.lost())
     }
 
-    /// The notice of a burst of dropped messages, once for each: to be asked for after a send.
-    /// It has all that was dropped since the last notice. A burst ends when the queue has
-    /// fallen to the low mark.
+    /// Takes the notice of a burst of refused or dropped messages, once for each burst: to be
+    /// called after a send. It has everything that was lost since the last notice. A burst ends
+    /// when the queue has fallen to the low mark.
+    #[must_use]
     #[inline]
     pub fn take_lag(&mut self) -> Option<Lag> {
         self.slow.as_mut()?.take_lag()
@@ -64,17 +67,37 @@ impl Sender {
 
     /// True if those who can wait for room have to.
     pub(crate) fn is_to_be_waited_for(&self) -> bool {
-        self.is_above_low_mark() && self.slow_consumer() == SlowConsumer::Wait
+        self.is_above_low_mark() && self.slow_consumer().waits()
     }
 
-    /// There was no room for a message of `len` bytes.
+    /// Sends for a caller that waits if there is no room: a refusal loses nothing then, and is
+    /// not counted.
+    pub(crate) fn patiently<R>(&mut self, send: impl FnOnce(&mut Sender) -> R) -> R {
+        self.patient = true;
+        let sent = send(self);
+        self.patient = false;
+        sent
+    }
+
+    /// There was no room for a message with a payload of `len` bytes.
     #[cold]
-    pub(super) fn refused(&mut self, len: usize) -> Result<(), SendError> {
-        let Some(slow) = &mut self.slow else { return Err(SendError::Full) };
+    pub(crate) fn refused(&mut self, len: usize, has_key: bool) -> Result<(), SendError> {
         self.pressured = true;
-        match slow.policy {
-            SlowConsumer::Wait => Err(SendError::Full),
-            SlowConsumer::Drop | SlowConsumer::DropOldest | SlowConsumer::KeepLatest => {
+        let policy = self.slow_consumer();
+        if policy.waits() && self.patient {
+            return Err(SendError::Full);
+        }
+        let slow = self.slow.get_or_insert_default();
+        match policy {
+            SlowConsumer::KeepLatest if has_key => {
+                slow.drop_one(len);
+                Err(SendError::Dropped)
+            }
+            SlowConsumer::Wait | SlowConsumer::KeepLatest => {
+                slow.refuse_one(len);
+                Err(SendError::Full)
+            }
+            SlowConsumer::Drop | SlowConsumer::DropOldest => {
                 slow.drop_one(len);
                 Err(SendError::Dropped)
             }
@@ -86,7 +109,8 @@ impl Sender {
         }
     }
 
-    /// Queues a message where the policy is, or was, another than to wait.
+    /// Queues a message where the policy is, or was, another than to wait, or messages with a
+    /// key wait.
     pub(super) fn send_by_policy(
         &mut self,
         message: Outgoing<'_>,
@@ -95,44 +119,66 @@ impl Sender {
         if !self.open {
             return Err(SendError::Closed);
         }
-        let queued = self.queued() + self.lent;
+        let (len, has_key) = (message.payload().len(), key.is_some());
+        let is_alone = self.queued() + self.lent == 0;
         let Some(slow) = &self.slow else { return self.encode_outgoing(message) };
         // A message that is alone leaves next: there is no use in keeping it back.
-        if slow.backlog.is_empty() && (!slow.policy.takes_back() || queued == 0) {
+        if slow.backlog.is_empty() && (is_alone || !(slow.policy.takes_back() || has_key)) {
             return match self.encode_outgoing(message) {
-                Err(SendError::Full) => self.refused(message.payload().len()),
+                Err(SendError::Full) => self.refused(len, has_key),
                 sent => sent,
             };
         }
-        let (takes_back, others) = (slow.policy.takes_back(), queued - slow.backlog.bytes());
-        let key = key.filter(|_| slow.policy == SlowConsumer::KeepLatest);
         let size = self.size_of(message)?;
-        let fits = match takes_back {
-            true => self.marks.fits(others, size),
-            false => self.marks.fits(queued, size) && slow.backlog.len() < MAX_WAITING,
-        };
-        if !fits {
-            return self.refused(message.payload().len());
+        if !self.may_wait(size, key.as_ref()) {
+            return self.refused(len, has_key);
         }
-        self.wait(Waiting::new(message, key, size), others);
+        self.wait(Waiting::new(message, key, size));
         Ok(())
     }
 
-    /// Adds a message to those that wait; the oldest give way until all fit beside the `others`
-    /// that are queued.
-    fn wait(&mut self, message: Waiting, others: usize) {
+    /// True if a message may join those that wait, once those have given way that may.
+    fn may_wait(&self, size: usize, key: Option<&Key>) -> bool {
+        let Some(Slow { policy, backlog, .. }) = self.slow.as_deref() else { return false };
+        let queued = self.queued() + self.lent;
+        let (stays, waiting) = match policy {
+            SlowConsumer::DropOldest => (queued - backlog.bytes(), 0),
+            SlowConsumer::KeepLatest => {
+                (queued - backlog.bytes() + backlog.plain_bytes(), backlog.plain_len())
+            }
+            SlowConsumer::Wait | SlowConsumer::Drop | SlowConsumer::Disconnect => {
+                let superseded = key.and_then(|key| backlog.size_of(key));
+                let waiting = backlog.len() - usize::from(superseded.is_some());
+                (queued - superseded.unwrap_or(0), waiting)
+            }
+        };
+        self.marks.fits(stays, size) && waiting < MAX_WAITING
+    }
+
+    /// Adds a message to those that wait; the oldest that may give way do so until all fit.
+    fn wait(&mut self, message: Waiting) {
+        let before = self.queued() + self.lent;
         let Some(slow) = &mut self.slow else { return };
-        let (mut number, superseded) = slow.backlog.insert(message);
+        let others = before - slow.backlog.bytes();
+        let was_empty = slow.backlog.is_empty();
+        let (number, superseded) = slow.backlog.insert(message);
         if let Some(superseded) = superseded {
             slow.supersede(superseded.len());
         }
+        let give_way = match slow.policy {
+            SlowConsumer::KeepLatest => Backlog::pop_keyed,
+            _ => Backlog::pop_other,
+        };
         let room = self.marks.limit().saturating_sub(others);
         while slow.policy.takes_back()
             && (slow.backlog.bytes() > room || slow.backlog.len() > MAX_WAITING)
-            && let Some(oldest) = slow.backlog.pop_other(&mut number)
+            && let Some(oldest) = give_way(&mut slow.backlog, number)
         {
             slow.drop_one(oldest.len());
             self.pressured = true;
+        }
+        if was_empty {
+            self.shorten();
         }
         self.answers = self.answers.min(self.queued());
     }
@@ -156,7 +202,7 @@ impl Sender {
         {
             // A framing that took it when it was sent takes it now; one that does not loses it.
             if self.encode_outgoing(waiting.message()).is_err() {
-                slow.supersede(waiting.len());
+                slow.drop_one(waiting.len());
             }
         }
         self.marks = marks;
@@ -207,12 +253,11 @@ impl Sender {
         true
     }
 
-    /// Drops what waits, as the end of a connection does; returns its size.
-    pub(super) fn drop_backlog(&mut self) -> usize {
-        let Some(slow) = &mut self.slow else { return 0 };
-        let size = slow.bytes();
-        (slow.backlog, slow.goodbye) = Default::default();
-        size
+    /// Drops what waits, as the end of a connection does.
+    pub(super) fn drop_backlog(&mut self) {
+        if let Some(slow) = &mut self.slow {
+            (slow.backlog, slow.goodbye) = Default::default();
+        }
     }
 
     /// Which messages take the short way, and may be lent room for.
@@ -236,6 +281,7 @@ mod tests {
     use super::*;
     use crate::connection::assembly::LARGE;
     use crate::connection::outbox::Outbox;
+    use crate::connection::slow::Loss;
     use crate::framing::{Delimiter, FramingError, LengthPrefix};
     use crate::websocket::frame::close_code::CloseCode;
     use crate::websocket::prepared::Prepared;
@@ -287,17 +333,26 @@ mod tests {
         texts
     }
 
+    fn loss(messages: u64, bytes: u64) -> Loss {
+        let mut loss = Loss::default();
+        (loss.messages, loss.bytes) = (messages, bytes);
+        loss
+    }
+
     fn lag(messages: u64, bytes: u64) -> Lag {
-        let mut lag = Lag::default();
-        (lag.messages, lag.bytes) = (messages, bytes);
-        lag
+        Lag { dropped: loss(messages, bytes), ..Lag::default() }
+    }
+
+    /// Messages that were superseded, and others that were dropped.
+    fn superseded(messages: u64, bytes: u64, others: Lag) -> Lag {
+        Lag { superseded: loss(messages, bytes), ..others }
     }
 
     #[test]
     fn the_default_has_no_state_of_its_own() {
         let mut sender = server(Wait, 100);
         assert!(sender.slow.is_none());
-        assert_eq!((sender.slow_consumer(), sender.dropped()), (Wait, lag(0, 0)));
+        assert_eq!((sender.slow_consumer(), sender.lost()), (Wait, lag(0, 0)));
         assert_eq!(sender.take_lag(), None);
     }
 
@@ -309,7 +364,7 @@ mod tests {
         assert_eq!(sender.send_prepared(&Prepared::new(&[0; 16])), Err(SendError::Dropped));
         assert_eq!(sender.queued(), 16);
         assert!(sender.is_backpressured());
-        assert_eq!((sender.take_lag(), sender.dropped()), (Some(lag(2, 31)), lag(2, 31)));
+        assert_eq!((sender.take_lag(), sender.lost()), (Some(lag(2, 31)), lag(2, 31)));
         sender.send(b"small").unwrap();
         assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "kept", "small"]);
         assert!(!sender.is_backpressured());
@@ -322,7 +377,7 @@ mod tests {
             sender.send(word).unwrap();
             assert!(sender.queued() <= 30);
         }
-        assert_eq!((sender.dropped(), sender.take_lag()), (lag(3, 11), Some(lag(3, 11))));
+        assert_eq!((sender.lost(), sender.take_lag()), (lag(3, 11), Some(lag(3, 11))));
         assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "four", "five", "six"]);
     }
 
@@ -332,7 +387,7 @@ mod tests {
         sender.send("kept").unwrap();
         assert_eq!(sender.send(&[0; 19]), Err(SendError::Dropped));
         sender.send(&[b'x'; 18]).unwrap();
-        assert_eq!(sender.dropped(), lag(2, 23));
+        assert_eq!(sender.lost(), lag(2, 23));
         assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", &"x".repeat(18)]);
         sender.send(&[0; 1000]).unwrap();
         assert_eq!(sender.queued(), 1004, "alone it is accepted whatever its size");
@@ -362,7 +417,7 @@ mod tests {
         sender.send_latest_prepared("C", &Prepared::new("C 2")).unwrap();
         sender.send("without a key").unwrap();
         assert_eq!(sender.queued(), 10 + 6 + 5 + 5 + 15);
-        assert_eq!((sender.dropped(), sender.take_lag()), (lag(3, 9), None));
+        assert_eq!((sender.lost(), sender.take_lag()), (superseded(3, 9, lag(0, 0)), None));
         let sent = texts(&drain(&mut sender, &mut wire));
         assert_eq!(sent, ["on wire.", "A 20", "B 2", "C 2", "without a key"]);
     }
@@ -374,19 +429,70 @@ mod tests {
             sender.send_latest(key, value).unwrap();
         }
         sender.send_latest(1, "a2 is much longer than a").unwrap();
-        assert_eq!((sender.dropped(), sender.take_lag()), (lag(2, 4), Some(lag(2, 4))));
+        let lost = superseded(1, 2, lag(1, 2));
+        assert_eq!((sender.lost(), sender.take_lag()), (lost, Some(lost)));
         let sent = texts(&drain(&mut sender, &mut wire));
         assert_eq!(sent, ["on wire.", "a2 is much longer than a", "c1"]);
     }
 
     #[test]
-    fn keys_mean_nothing_to_other_policies() {
-        for policy in [Wait, Drop, DropOldest, Disconnect] {
+    fn a_key_supersedes_under_every_policy() {
+        for policy in [Wait, Drop, DropOldest, KeepLatest, Disconnect] {
             let (mut sender, mut wire) = stuck(policy, 100);
+            sender.send("first").unwrap();
             sender.send_latest(1, "a").unwrap();
+            sender.send("chat").unwrap();
             sender.send_latest(1, "b").unwrap();
-            assert_eq!(texts(&drain(&mut sender, &mut wire)), ["on wire.", "a", "b"]);
+            assert_eq!(sender.lost(), superseded(1, 1, lag(0, 0)), "{policy:?}");
+            assert_eq!(sender.lend(100), 0, "what is answered comes behind what waits");
+            let sent = texts(&drain(&mut sender, &mut wire));
+            assert_eq!(sent, ["on wire.", "first", "b", "chat"], "{policy:?}");
         }
+    }
+
+    #[test]
+    fn a_full_outbox_still_takes_the_newer_value_of_a_key_that_waits() {
+        for policy in [Wait, Drop, Disconnect] {
+            let (mut sender, mut wire) = stuck(policy, 30);
+            sender.send_latest(1, "old value").unwrap();
+            sender.send("chat").unwrap();
+            sender.send_latest(1, "new value").unwrap();
+            assert!(sender.send_latest(2, "other value").is_err(), "{policy:?}");
+            let sent = texts(&drain(&mut sender, &mut wire));
+            assert_eq!(sent, ["on wire.", "new value", "chat"], "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn keep_latest_never_drops_a_message_without_a_key() {
+        let (mut sender, mut wire) = stuck(KeepLatest, 40);
+        sender.send("chat 1").unwrap();
+        for key in 0..50 {
+            sender.send_latest(key, "tick 1").unwrap();
+        }
+        sender.send("chat 2").unwrap();
+        assert_eq!(sender.lost().dropped.messages, 49, "a tick gives way to a chat");
+        sender.send("chat 3").unwrap();
+        assert_eq!(sender.send("chat 4"), Err(SendError::Full));
+        assert_eq!(sender.send_latest(99, "tick 2"), Err(SendError::Dropped));
+        assert_eq!(sender.lost().refused, loss(1, 6));
+        let sent = texts(&drain(&mut sender, &mut wire));
+        assert_eq!(sent, ["on wire.", "chat 1", "chat 2", "chat 3"]);
+    }
+
+    #[test]
+    fn a_refusal_under_the_default_policy_is_counted_and_begins_a_burst() {
+        let (mut sender, mut wire) = stuck(Wait, 30);
+        sender.send(&[0; 18]).unwrap();
+        assert_eq!(sender.send("one"), Err(SendError::Full));
+        assert_eq!(sender.send_prepared(&Prepared::new("three")), Err(SendError::Full));
+        assert_eq!(sender.send_latest(1, "x"), Err(SendError::Full));
+        let lost = Lag { refused: loss(3, 9), ..Lag::default() };
+        assert_eq!((sender.lost(), sender.take_lag()), (lost, Some(lost)));
+        assert_eq!(sender.patiently(|sender| sender.send("waits")), Err(SendError::Full));
+        assert_eq!(sender.lost(), lost, "who waits has lost nothing");
+        drain(&mut sender, &mut wire);
+        assert_eq!(sender.lend(100), 30, "all is as before");
     }
 
     #[test]
@@ -397,7 +503,7 @@ mod tests {
         assert_eq!(sender.send(b""), Err(SendError::Closed));
         assert!(sender.is_overrun() && !sender.is_open());
         assert_eq!(sender.send(b""), Err(SendError::Closed));
-        assert_eq!((sender.dropped(), sender.abort()), (lag(0, 0), 20));
+        assert_eq!((sender.lost(), sender.abort()), (lag(0, 0), loss(1, 18)));
     }
 
     #[test]
@@ -428,7 +534,7 @@ mod tests {
         let (mut sender, _wire) = stuck(DropOldest, 100);
         sender.send("one").unwrap();
         sender.close(&CloseFrame::new(CloseCode::NORMAL, "").unwrap());
-        assert_eq!(sender.abort(), 5 + 4);
+        assert_eq!(sender.abort(), loss(1, 3));
         assert_eq!(sender.queued(), 10, "what the writer has");
     }
 
@@ -487,7 +593,7 @@ mod tests {
         for _ in 0..MAX_WAITING + 5 {
             sender.send(b"").unwrap();
         }
-        assert_eq!((sender.queued(), sender.dropped()), (10 + 2 * MAX_WAITING, lag(5, 0)));
+        assert_eq!((sender.queued(), sender.lost()), (10 + 2 * MAX_WAITING, lag(5, 0)));
         sender.set_slow_consumer(Wait);
         assert_eq!(sender.send(b""), Err(SendError::Full));
     }

@@ -11,6 +11,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 pub(crate) use self::lag::{Lagging, lagging};
+use self::shared::Lost;
 pub(crate) use self::shared::{Identity, Inner, Shared};
 #[cfg(test)]
 pub(in crate::service) use self::waits::MAX_WAITING;
@@ -24,7 +25,7 @@ use super::sync::atomic::Ordering;
 use crate::connection::link::Link;
 use crate::connection::options::Overrides;
 use crate::connection::reason::{Cause, DisconnectReason};
-use crate::connection::slow::Key;
+use crate::connection::slow::{Key, Lag};
 use crate::error::{CloseError, SendError};
 use crate::message::Message;
 #[cfg(feature = "tls")]
@@ -70,11 +71,28 @@ pub struct Metrics {
     pub messages_sent: u64,
     /// Messages that arrived, also those that [`Middleware`](super::Middleware) dropped.
     pub messages_received: u64,
-    /// Messages that the policy for slow consumers dropped, superseded ones included; those that
-    /// were accepted before also count as sent.
+    /// Sends that returned [`SendError::Full`]: the peer reads too slowly.
+    pub messages_refused: u64,
+    /// The bytes of their payloads.
+    pub bytes_refused: u64,
+    /// Messages that the policy for slow consumers dropped; those that a send had accepted also
+    /// count as sent.
     pub messages_dropped: u64,
-    /// Their payloads, in bytes.
+    /// The bytes of their payloads.
     pub bytes_dropped: u64,
+    /// Messages that a newer one with the same key replaced; they also count as sent.
+    pub messages_superseded: u64,
+    /// The bytes of their payloads.
+    pub bytes_superseded: u64,
+    /// Sends that returned [`SendError::Closed`].
+    pub messages_closed: u64,
+    /// Sends that returned [`SendError::Framing`].
+    pub messages_unframed: u64,
+    /// Messages that [`Middleware`](super::Middleware), a rate limit among it, dropped on their
+    /// way to the handler.
+    pub messages_filtered_in: u64,
+    /// Messages that [`Middleware`](super::Middleware) dropped on their way to the peer.
+    pub messages_filtered_out: u64,
     /// Time since the session opened; stands still once it is closed.
     pub uptime: Duration,
 }
@@ -145,26 +163,36 @@ impl Session {
         let identity = &self.shared.identity;
         let inner = self.shared.lock();
         let until = inner.ended().map_or_else(identity.clock, |(at, _)| *at);
-        let dropped = inner.link.sender.dropped();
+        let Lag { refused, dropped, superseded, .. } = inner.link.sender.lost();
+        let lost = inner.rare.as_ref().map_or(Lost::default(), |rare| rare.lost);
         Metrics {
             bytes_sent: inner.bytes_sent,
             bytes_received: self.shared.bytes_received.load(Ordering::Relaxed),
             messages_sent: inner.messages_sent,
             messages_received: self.shared.messages_received.load(Ordering::Relaxed),
+            messages_refused: refused.messages,
+            bytes_refused: refused.bytes,
             messages_dropped: dropped.messages,
             bytes_dropped: dropped.bytes,
+            messages_superseded: superseded.messages,
+            bytes_superseded: superseded.bytes,
+            messages_closed: lost.closed,
+            messages_unframed: lost.unframed,
+            messages_filtered_in: lost.filtered_in,
+            messages_filtered_out: lost.filtered_out,
             uptime: until - self.shared.opened(),
         }
     }
 
-    /// Bytes accepted and not yet given to the transport.
+    /// Bytes accepted and not yet given to the transport, framing included; 0 once the session is
+    /// closed.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.shared.queued.load(Ordering::Relaxed)
     }
 
-    /// True from a refused send, or the first of a burst of dropped messages, until the outbox
-    /// has fallen to its low mark.
+    /// True from a refused or waiting send, or the first of a burst of dropped messages, until
+    /// the outbox has fallen to its low mark, or the session is closed.
     #[must_use]
     pub fn is_backpressured(&self) -> bool {
         self.shared.lock().link.sender.is_backpressured()
@@ -180,7 +208,8 @@ impl Session {
     ///
     /// All messages of one caller arrive in the order of its calls, and messages of
     /// different callers never mix. Accepted means delivered to the transport, or counted
-    /// in [`DisconnectReason::undelivered`].
+    /// in [`DisconnectReason::undelivered`], or counted as dropped or superseded. Every send that
+    /// fails is counted in [`Metrics`].
     ///
     /// # Errors
     /// [`SendError::Full`] if the message does not fit into the outbox, or
@@ -220,12 +249,12 @@ impl Session {
     }
 
     fn queue(&self, message: Message<'_>) -> Result<(), SendError> {
-        self.shared.with_outbox(self, |link| link.sender.send(message))
+        self.shared.with_outbox(self, false, |sender| sender.send(message))
     }
 
-    /// Queues a message; with [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest) it
-    /// takes the place of the one with the same key that waits, if one does. With other policies
-    /// the key means nothing.
+    /// Queues a message in the place of the one with the same key that waits, if one does, and
+    /// behind all others otherwise; never waits. It does so with every policy: see
+    /// [`SlowConsumer`](crate::SlowConsumer).
     ///
     /// # Errors
     /// As [`Session::send`].
@@ -251,7 +280,7 @@ impl Session {
         key: impl Into<Key>,
         message: Message<'_>,
     ) -> Result<(), SendError> {
-        self.shared.with_outbox(self, |link| link.sender.send_latest(key, message))
+        self.shared.with_outbox(self, false, |sender| sender.send_latest(key, message))
     }
 
     /// Queues a message that was encoded once for many sessions; never waits.
@@ -259,11 +288,19 @@ impl Session {
     /// # Errors
     /// As [`Session::send`].
     pub fn send_prepared(&self, prepared: &Prepared) -> Result<(), SendError> {
+        self.offer_prepared(prepared).map(|_| ())
+    }
+
+    /// As [`Session::send_prepared`]; false if middleware dropped the message.
+    pub(crate) fn offer_prepared(&self, prepared: &Prepared) -> Result<bool, SendError> {
         match self.outbound(prepared)? {
-            Outcome::Pass => self.send_prepared_unseen(prepared),
-            Outcome::Replace(by) => self.send_unseen(prepared.instead(&by)),
-            Outcome::Drop => Ok(()),
+            Outcome::Pass => {
+                self.shared.with_outbox(self, false, |sender| sender.send_prepared(prepared))?;
+            }
+            Outcome::Replace(by) => self.send_unseen(prepared.instead(&by))?,
+            Outcome::Drop => return Ok(false),
         }
+        Ok(true)
     }
 
     /// What the middleware makes of a message that was encoded for many.
@@ -275,11 +312,6 @@ impl Session {
         chain.outbound(self, prepared.message(&prepared.shared_payload()))
     }
 
-    /// Queues a message that was encoded for many, as it is.
-    pub(crate) fn send_prepared_unseen(&self, prepared: &Prepared) -> Result<(), SendError> {
-        self.shared.with_outbox(self, |link| link.sender.send_prepared(prepared))
-    }
-
     /// As [`Session::send_latest`], with a message that was encoded before.
     ///
     /// # Errors
@@ -289,18 +321,42 @@ impl Session {
         key: impl Into<Key>,
         prepared: &Prepared,
     ) -> Result<(), SendError> {
+        self.offer_latest(key, prepared).map(|_| ())
+    }
+
+    /// As [`Session::send_latest_prepared`]; false if middleware dropped the message.
+    pub(crate) fn offer_latest(
+        &self,
+        key: impl Into<Key>,
+        prepared: &Prepared,
+    ) -> Result<bool, SendError> {
         match self.outbound(prepared)? {
             Outcome::Pass => self
                 .shared
-                .with_outbox(self, |link| link.sender.send_latest_prepared(key, prepared)),
-            Outcome::Replace(by) => self.send_latest_unseen(key, prepared.instead(&by)),
-            Outcome::Drop => Ok(()),
+                .with_outbox(self, false, |sender| sender.send_latest_prepared(key, prepared))?,
+            Outcome::Replace(by) => self.send_latest_unseen(key, prepared.instead(&by))?,
+            Outcome::Drop => return Ok(false),
         }
+        Ok(true)
+    }
+
+    /// Queues a message as it is, for a caller that waits if there is no room.
+    pub(crate) fn send_patiently(&self, message: Message<'_>) -> Result<(), SendError> {
+        if self.shared.is_undisturbed() && batch::push(self.shared.batch(), message) {
+            return Ok(());
+        }
+        self.shared.with_outbox(self, true, |sender| sender.send(message))
+    }
+
+    /// As [`Session::send_patiently`], with a message that was encoded before.
+    pub(crate) fn send_prepared_patiently(&self, prepared: &Prepared) -> Result<(), SendError> {
+        self.shared.with_outbox(self, true, |sender| sender.send_prepared(prepared))
     }
 
     /// Queues a message, waiting for room if there is none. The wait ends at the latest
-    /// when the stall deadline ends the session. Where the policy is another than
-    /// [`SlowConsumer::Wait`](crate::SlowConsumer::Wait), this never waits.
+    /// when the stall deadline ends the session. It waits where the policy is
+    /// [`SlowConsumer::Wait`](crate::SlowConsumer::Wait) or
+    /// [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest), and never with the others.
     ///
     /// # Cancel safety
     /// Dropping the future before it is ready leaves nothing queued.

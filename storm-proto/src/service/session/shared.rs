@@ -14,6 +14,7 @@ use crate::connection::link::Link;
 use crate::connection::options::Overrides;
 use crate::connection::outbox::Outbox;
 use crate::connection::reason::{Cause, DisconnectReason};
+use crate::connection::sender::Sender;
 use crate::error::{Error, LocalError, SendError};
 use crate::extensions::Extensions;
 use crate::service::batch::{self, Collected};
@@ -107,6 +108,21 @@ pub(super) struct Rare {
     pub(super) paused_until: Instant,
     /// Middleware refused the session: so many of it were told of its beginning.
     pub(super) refused: Option<usize>,
+    /// Messages that never reached the outbox or the handler.
+    pub(super) lost: Lost,
+}
+
+/// Messages of a session that were lost for another reason than a slow peer.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lost {
+    /// The session was closing or closed.
+    pub(super) closed: u64,
+    /// The framing could not carry them.
+    pub(super) unframed: u64,
+    /// Middleware dropped them on their way to the handler.
+    pub(super) filtered_in: u64,
+    /// Middleware dropped them on their way to the outbox.
+    pub(super) filtered_out: u64,
 }
 
 impl Shared {
@@ -216,11 +232,13 @@ impl Shared {
         inner
     }
 
-    /// Queues a message on `session`, whose shared half this is.
+    /// Queues a message on `session`, whose shared half this is. A caller that waits if there is
+    /// no room is `patient`: a refusal loses nothing then.
     pub(super) fn with_outbox(
         &self,
         session: &Session,
-        queue: impl FnOnce(&mut Link) -> Result<(), SendError>,
+        patient: bool,
+        queue: impl FnOnce(&mut Sender) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         let mut inner = self.lock_in_order();
         inner.offer_spare();
@@ -229,8 +247,13 @@ impl Shared {
         }
         let before = inner.link.sender.queued();
         let was_lagging = inner.link.sender.is_backpressured();
-        if let Err(error) = queue(&mut inner.link) {
-            self.refused(session, inner, was_lagging);
+        let sent = match patient {
+            false => queue(&mut inner.link.sender),
+            true => inner.link.sender.patiently(queue),
+        };
+        if let Err(error) = sent {
+            let goes_on = patient && error == SendError::Full;
+            self.refused(session, inner, was_lagging, (!goes_on).then_some(error));
             return Err(error);
         }
         let after = inner.link.sender.queued();
@@ -242,15 +265,27 @@ impl Shared {
         self.queued.store(after, Ordering::Relaxed);
         self.wake(inner);
         if let Some(lag) = lag {
-            trace::lagging(self, after);
+            trace::lagging(self, after, &lag);
             lag::tell(session, lag);
         }
         Ok(())
     }
 
-    /// A send was refused: that may have dropped its message, or ended the session.
+    /// A send was refused: that may have lost its message, or ended the session. Without an
+    /// error the caller goes on waiting.
     #[cold]
-    fn refused(&self, session: &Session, mut inner: MutexGuard<'_, Inner>, was_lagging: bool) {
+    fn refused(
+        &self,
+        session: &Session,
+        mut inner: MutexGuard<'_, Inner>,
+        was_lagging: bool,
+        error: Option<SendError>,
+    ) {
+        match error {
+            Some(SendError::Closed) => inner.rare().lost.closed += 1,
+            Some(SendError::Framing(_)) => inner.rare().lost.unframed += 1,
+            _ => {}
+        }
         let lag = inner.link.sender.take_lag();
         let lags = !was_lagging && inner.link.sender.is_backpressured();
         inner.link.settle();
@@ -259,12 +294,39 @@ impl Shared {
         } else {
             drop(inner);
         }
-        if lags {
-            trace::lagging(self, self.queued());
+        if let Some(error) = error {
+            trace::lost(self, error.name());
+        }
+        if lags || lag.is_some() {
+            trace::lagging(self, self.queued(), &lag.unwrap_or_default());
         }
         if let Some(lag) = lag {
             lag::tell(session, lag);
         }
+    }
+
+    /// A caller that waited for room for a message of `len` bytes is refused after all.
+    #[cold]
+    pub(super) fn give_up(&self, session: &Session, len: usize) -> SendError {
+        let mut inner = self.lock_in_order();
+        let error = match inner.link.sender.refused(len, false) {
+            Ok(()) => SendError::Full,
+            Err(error) => error,
+        };
+        self.refused(session, inner, true, Some(error));
+        error
+    }
+
+    /// Middleware dropped a message that arrived.
+    pub(crate) fn filtered_in(&self) {
+        self.lock().rare().lost.filtered_in += 1;
+        trace::lost(self, "filtered_in");
+    }
+
+    /// Middleware dropped a message that was to be sent.
+    pub(crate) fn filtered_out(&self) {
+        self.lock().rare().lost.filtered_out += 1;
+        trace::lost(self, "filtered_out");
     }
 
     /// Sets what differs for this session; see [`Session::set`].
@@ -502,7 +564,7 @@ impl Shared {
         }
         let is_shut_down = inner.link.is_shut_down();
         let linger = inner.link.lingers_until().map(|until| Linger { until, is_shut_down });
-        let reason = Arc::new(inner.link.take_reason(wire));
+        let reason = Arc::new(inner.link.finalize(wire));
         inner.rare().linger = linger;
         inner.rare().ended = Some((at, reason.clone()));
         let waiting = inner.take_waiting();

@@ -66,7 +66,7 @@ impl Future for SendWait<'_, '_> {
             Went::Replaced(by) => instead(by, *message),
             _ => *message,
         };
-        session.poll_send(cx, ticket, |session| session.send_unseen(message))
+        session.poll_send(cx, ticket, message.len(), |session| session.send_patiently(message))
     }
 }
 
@@ -83,11 +83,12 @@ impl fmt::Debug for SendWait<'_, '_> {
 }
 
 impl Session {
-    /// Sends with `send`, or waits for room with `ticket`.
+    /// Sends a message of `len` bytes with `send`, or waits for room with `ticket`.
     pub(crate) fn poll_send(
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Option<u64>,
+        len: usize,
         send: impl Fn(&Session) -> Result<(), SendError>,
     ) -> Poll<Result<(), SendError>> {
         loop {
@@ -100,7 +101,8 @@ impl Session {
             if inner.link.sender.is_open() && inner.link.sender.is_backpressured() {
                 let rare = inner.rare();
                 if ticket.is_none() && rare.waiting.len() >= MAX_WAITING {
-                    return Poll::Ready(Err(SendError::Full));
+                    drop(inner);
+                    return Poll::Ready(Err(self.shared.give_up(self, len)));
                 }
                 rare.wait(ticket, cx.waker());
                 return Poll::Pending;

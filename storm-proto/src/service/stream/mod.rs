@@ -28,6 +28,7 @@ use self::turn::Input;
 use self::wakers::{Half, Wakers};
 use super::pool;
 use crate::connection::reason::DisconnectReason;
+use crate::connection::slow::Lag;
 use crate::error::{CloseError, SendError};
 use crate::message::{Message, OwnedMessage};
 use crate::websocket::frame::close::CloseFrame;
@@ -77,6 +78,8 @@ pub struct MessageStream<T> {
     /// The transport may hold back what was written.
     unflushed: bool,
     reason: Option<Arc<DisconnectReason>>,
+    /// The connection ended before all that was queued had left, the Close frame included.
+    cut_off: bool,
     /// The reader knows that the connection is over.
     told: bool,
 }
@@ -94,6 +97,7 @@ impl<T: Carrier> MessageStream<T> {
             end_of_stream: false,
             unflushed: false,
             reason: None,
+            cut_off: false,
             told: false,
         }
     }
@@ -164,7 +168,8 @@ impl<T: Carrier> MessageStream<T> {
 
     /// Waits until no more than half of the outbox's limit is queued: the next message will
     /// then be accepted, whatever its size. Where the policy is another than
-    /// [`SlowConsumer::Wait`](crate::SlowConsumer::Wait), this waits for nothing.
+    /// [`SlowConsumer::Wait`](crate::SlowConsumer::Wait) or
+    /// [`SlowConsumer::KeepLatest`](crate::SlowConsumer::KeepLatest), this waits for nothing.
     ///
     /// # Errors
     /// [`SendError::Closed`] once a close is under way, [`StreamError::Ended`] once the
@@ -237,7 +242,7 @@ impl<T: Carrier> MessageStream<T> {
     /// Whether all that was accepted has left, now that the connection is over.
     fn outcome(&self) -> Result<(), StreamError> {
         match &self.reason {
-            Some(reason) if is_fault(reason) || reason.undelivered > 0 => Err(self.closed()),
+            Some(reason) if is_fault(reason) || self.cut_off => Err(self.closed()),
             _ => Ok(()),
         }
     }
@@ -295,10 +300,17 @@ impl<T: Carrier> MessageStream<T> {
         self.reason.as_deref()
     }
 
-    /// Bytes accepted and not yet given to the transport.
+    /// Bytes accepted and not yet given to the transport, framing included; 0 once the connection
+    /// is over.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.connection.queued()
+    }
+
+    /// Everything that was refused, dropped or superseded because the peer reads too slowly.
+    #[must_use]
+    pub fn lost(&self) -> Lag {
+        self.connection.lost()
     }
 
     /// The subprotocol that was agreed on; `None` also after

@@ -236,7 +236,8 @@ impl<T: Carrier> MessageStream<T> {
         if let Some(input) = self.input.take() {
             input.scratch.give();
         }
-        self.reason = Some(Arc::new(self.connection.reason()));
+        self.cut_off = self.connection.queued() > 0;
+        self.reason = Some(Arc::new(self.connection.finish()));
     }
 }
 

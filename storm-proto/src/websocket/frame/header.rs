@@ -224,10 +224,15 @@ pub(crate) const fn encoded_len(len: usize, masked: bool) -> usize {
 
 /// Header and payload length of a frame that was encoded here; `None` if `frame` is empty.
 pub(crate) fn measure(frame: &[u8]) -> Option<(usize, usize)> {
+    let (header, size) = decode_own(frame)?;
+    Some((size, header.len as usize))
+}
+
+/// The header of a frame that was encoded here, and its size; `None` if `frame` is empty.
+pub(crate) fn decode_own(frame: &[u8]) -> Option<(Header, usize)> {
     let masked = *frame.get(1)? & 0x80 != 0;
     let role = if masked { Role::Server } else { Role::Client };
-    let (header, size) = decode(frame, role, true).ok()??;
-    Some((size, header.len as usize))
+    decode(frame, role, true).ok()?
 }
 
 #[cfg(test)]
