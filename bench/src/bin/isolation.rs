@@ -153,7 +153,7 @@ fn is_untouched(hub: &Hub, members: usize) -> bool {
 
 /// Sends the next one when the healthy members have got what they may not be behind.
 async fn broadcast(hub: &Hub, sent: &mut u64, healthy: u64, got: &AtomicU64) {
-    hub.all().send_latest(*sent, &[7; MESSAGE]);
+    let _ = hub.all().send_latest(*sent, &[7; MESSAGE]);
     *sent += 1;
     while got.load(Ordering::Relaxed) < sent.saturating_sub(AHEAD) * healthy * FRAME {
         tokio::task::yield_now().await;

@@ -25,7 +25,7 @@ impl Handler for Rooms {
 
     fn on_group(&self, change: &GroupChange) {
         let news = format!("{}{}", if change.joined { "+" } else { "-" }, change.session.id());
-        change.session.others_in(&change.group).send(&news);
+        let _ = change.session.others_in(&change.group).send(&news);
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 }

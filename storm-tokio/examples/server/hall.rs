@@ -110,7 +110,7 @@ impl Hall {
             return Err(format!("Not in room '{room}'."));
         }
         let from = &self.name(session);
-        session.others_in(room).send(&News::Chat { from, room, message }.to_json());
+        let _ = session.others_in(room).send(&News::Chat { from, room, message }.to_json());
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl Hall {
         session.join(room).map_err(|error| error.to_string())?;
         tell(session, &News::Joined { room, members: self.hub.member_count(room) });
         let message = &format!("{} joined '{room}'", self.name(session));
-        session.others_in(room).send(&News::System { message }.to_json());
+        let _ = session.others_in(room).send(&News::System { message }.to_json());
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Hall {
         }
         tell(session, &News::Left { room });
         let message = &format!("{} left '{room}'", self.name(session));
-        session.others_in(room).send(&News::System { message }.to_json());
+        let _ = session.others_in(room).send(&News::System { message }.to_json());
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Hall {
         let timestamp = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
         let utc = humantime::format_rfc3339_millis(now).to_string();
         let news = News::Heartbeat { tick, timestamp, utc, online: self.hub.count() };
-        self.hub.all().send(&news.to_json());
+        let _ = self.hub.all().send(&news.to_json());
     }
 
     pub(crate) fn name(&self, session: &Session) -> String {
