@@ -67,7 +67,7 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("length-prefixed message", bytes(LengthPrefix::DEFAULT_LIMIT)),
         ("outbox of a session", bytes(WaterMarks::default().limit())),
         (
-            "messages that wait unencoded, with `DropOldest` and `KeepLatest`",
+            "messages that wait unencoded, with `DropOldest`, `KeepLatest` or keys",
             number(slow::MAX_WAITING),
         ),
         (
