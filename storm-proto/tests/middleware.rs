@@ -9,8 +9,8 @@ use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{
-    Client, ControlFrame, Delivery, ErrorContext, Handler, Middleware, Outcome, Running, Session, State,
-    middleware,
+    Client, ControlFrame, Delivery, ErrorContext, Handler, Middleware, Outcome, Running, Session,
+    State, middleware,
 };
 use storm_proto::{
     Cause, CloseCode, DisconnectReason, Error, LocalError, Message, OwnedMessage, ProtocolError,
