@@ -8,7 +8,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use storm_proto::Instant;
 use storm_proto::service::{Carrier, MessageStream, Runtime, Transport};
 
-use crate::runtime::Smol;
+use crate::runtime::{self, Smol};
 use crate::timer::Timer;
 
 /// A WebSocket over any stream of `futures-io`, such as one with TLS or one that a web
@@ -87,6 +87,10 @@ where
 
     /// Of the stream nothing is known that could be reset: its peer sees the end.
     fn reset(&mut self) {}
+
+    fn yield_now(cx: &mut Context<'_>) {
+        runtime::yield_now(cx);
+    }
 }
 
 impl<S> Carrier for Carried<S>

@@ -10,6 +10,7 @@ use async_io::Async;
 use storm_proto::Instant;
 use storm_proto::service::Transport as TransportApi;
 
+use crate::runtime;
 use crate::timer::Timer;
 
 /// A connected stream.
@@ -140,5 +141,9 @@ impl TransportApi for Transport {
             #[cfg(unix)]
             Stream::Unix(_) => {}
         }
+    }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        runtime::yield_now(cx);
     }
 }

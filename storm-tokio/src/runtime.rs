@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::OnceLock;
+use std::task::Context;
 use std::time::Duration;
 
 use storm_proto::Instant;
@@ -56,6 +58,14 @@ impl Runtime for Tokio {
     ) -> impl Future<Output = io::Result<(Transport, Ends)>> + Send + 'static {
         client::dial(address, options)
     }
+}
+
+/// Wakes the task of `cx` once tokio has looked for IO and run what is ready.
+///
+/// A task that wakes itself goes ahead of both: tokio looks for IO after 61 polls at the latest.
+/// What `yield_now` registers with its first poll outlives it.
+pub(crate) fn yield_now(cx: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// tokio's clock and not std's, so that a test may pause it.

@@ -8,7 +8,7 @@ use storm_proto::Instant;
 use storm_proto::service::{Carrier, MessageStream, Runtime, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::runtime::Tokio;
+use crate::runtime::{self, Tokio};
 use crate::timer::Timer;
 
 /// A WebSocket over any stream of tokio's, such as one with TLS or one that a web framework
@@ -86,6 +86,10 @@ where
 
     /// Of the stream nothing is known that could be reset: its peer sees the end.
     fn reset(&mut self) {}
+
+    fn yield_now(cx: &mut Context<'_>) {
+        runtime::yield_now(cx);
+    }
 }
 
 impl<S> Carrier for Carried<S>

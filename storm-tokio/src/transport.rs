@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use crate::runtime;
 use crate::timer::Timer;
 
 /// A connected stream.
@@ -130,5 +131,9 @@ impl TransportApi for Transport {
             #[cfg(unix)]
             Stream::Unix(_) => {}
         }
+    }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        runtime::yield_now(cx);
     }
 }

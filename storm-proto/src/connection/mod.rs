@@ -243,13 +243,17 @@ impl Connection {
     }
 
     /// Takes the next message from the input, whatever waits in the outbox; `None` once all
-    /// input is consumed.
+    /// input is consumed, or `events` has counted that many down to 0 that were no message.
     pub(crate) fn next_message(
         &mut self,
         input: &mut &mut [u8],
         now: Instant,
+        events: &mut u16,
     ) -> Option<OwnedMessage> {
-        while let Some(event) = self.receiver.next(input) {
+        while *events > 0
+            && let Some(event) = self.receiver.next_within(input, Some(events))
+        {
+            *events = events.saturating_sub(1);
             match event {
                 Event::Message(message) if self.link.is_open() => {
                     self.link.message(now);
@@ -259,6 +263,11 @@ impl Connection {
             }
         }
         None
+    }
+
+    /// As [`Receiver::assembled`].
+    pub(crate) fn assembled(&self) -> usize {
+        self.receiver.assembled()
     }
 
     /// As [`Receiver::direct`].

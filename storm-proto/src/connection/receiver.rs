@@ -102,8 +102,19 @@ impl Receiver {
     /// [`Event::Failed`] everything is consumed and thrown away.
     #[inline(always)]
     pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
+        self.next_within(input, None)
+    }
+
+    /// As [`Receiver::next`], and `None` with input left once `frames` has counted that many
+    /// frames down to 0 that were no event. An event is not counted.
+    #[inline(always)]
+    pub(crate) fn next_within<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+        frames: Option<&mut u16>,
+    ) -> Option<Event<'s>> {
         match &mut self.protocol {
-            Protocol::WebSocket(reader) => reader.next(input),
+            Protocol::WebSocket(reader) => reader.next(input, frames),
             Protocol::Framed(reader) => match reader.next(input)? {
                 Ok(message) => Some(Event::Message(message)),
                 Err(error) => Some(Event::Failed(error)),

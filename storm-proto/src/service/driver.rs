@@ -189,11 +189,20 @@ fn live<T: Transport, H: Handler, S: Sleep>(
                                 (shared.queued(), bytes.len() + receiver.assembled());
                             let is_full = queued >= FLUSH
                                 || queued + batch::ROOM + size > wire.limit()
-                                || shared.is_paused();
+                                || shared.is_paused()
+                                || wire.is_spent();
                             if is_full && !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
                                 return Err(Cut::Over);
                             }
-                            let Some(event) = receiver.next(&mut bytes) else { return Ok(()) };
+                            let Some(event) = receiver.next_within(&mut bytes, Some(wire.frames()))
+                            else {
+                                wire.count_made(receiver.assembled().saturating_sub(size));
+                                if bytes.is_empty() {
+                                    return Ok(());
+                                }
+                                continue;
+                            };
+                            wire.count_event();
                             let message = match event {
                                 Event::Message(message) => message,
                                 event => {
@@ -205,6 +214,7 @@ fn live<T: Transport, H: Handler, S: Sleep>(
                             let message = match inflated_beyond(size, message) {
                                 None => message,
                                 Some(size) => {
+                                    wire.count_made(size);
                                     if !poll_fn(|cx| wire.poll_room(cx, shared, size)).await {
                                         return Err(Cut::Over);
                                     }

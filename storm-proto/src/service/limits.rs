@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::middleware::Chain;
 use super::wire::linger;
-use super::{ListenOptions, client, groups, pool, report, server, session, wire};
+use super::{ListenOptions, budget as turn, client, groups, pool, report, server, session};
 use crate::client::{dial, reconnect};
 use crate::connection::budget;
 use crate::connection::link;
@@ -44,6 +44,7 @@ fn limits() -> BTreeMap<&'static str, String> {
     };
     assert_eq!(Allowance::default(), allowed, "as the rows say");
     assert!(Chain::default().is_empty(), "off, as the rows say");
+    assert_eq!(turn::TIME, 2 << 10, "as the row says, in microseconds or so");
     assert_eq!(pool::MAX_OUTBOX, 256 << 10, "as the row says");
     BTreeMap::from([
         (
@@ -83,7 +84,10 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("changes in groups not yet told", number(groups::MAX_UNTOLD)),
         ("waiting sends of a session", number(session::MAX_WAITING)),
         ("pongs that wait", number(Control::Pong.limit())),
-        ("reads in a row", number(wire::READS as usize)),
+        (
+            "turn of a connection: events, bytes, time",
+            format!("{}, {}, 2 ms", number(turn::EVENTS.into()), bytes(turn::BYTES)),
+        ),
         ("heartbeat", format!("{}, {missed} missed", time(interval))),
         ("stall", time(timeouts.stall)),
         ("idle", timeouts.idle.map_or("off".into(), time)),

@@ -15,6 +15,7 @@
 mod audience;
 mod batch;
 mod bind;
+mod budget;
 mod callbacks;
 mod client;
 mod connect_error;

@@ -83,6 +83,18 @@ pub trait Transport: Send + Unpin + 'static {
     /// Makes the drop of this transport a reset instead of an orderly end.
     fn reset(&mut self);
 
+    /// Wakes the task of `cx` after the runtime has looked for IO and run the other tasks that
+    /// are ready. Called when a connection has used up its turn, right before its task returns
+    /// `Pending`; may be called from any task that is polled by this runtime.
+    ///
+    /// The default wakes the task at once. That is right where calls block, and where an
+    /// executor appends woken tasks to its queue and looks for IO at least every few tasks.
+    /// Elsewhere a peer that sends without pause keeps a worker: see "Yielding" in
+    /// `docs/write-an-adapter.md`.
+    fn yield_now(cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     /// Runs `write` on a thread of its own, with a second handle on this stream. From now on
     /// this handle only reads, and that one only writes. Asked only where calls block.
     ///

@@ -14,6 +14,7 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
+use super::budget::Budget;
 use super::pool::{SCRATCH, Scratch};
 use super::runtime::Transport;
 use crate::Instant;
@@ -78,6 +79,7 @@ impl<T: Transport> Secured<T> {
     /// whatever the caller answers to a peer that speaks no TLS, and what still comes is of no
     /// use to anybody.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut budget = Budget::new();
         loop {
             let shaken = self.shake();
             if shaken.is_err() {
@@ -89,9 +91,14 @@ impl<T: Transport> Secured<T> {
             if done {
                 return Poll::Ready(Ok(()));
             }
+            if budget.is_empty() {
+                T::yield_now(cx);
+                return Poll::Pending;
+            }
             let mut scratch = Scratch::take(false);
             let read = self.transport.poll_read(cx, scratch.room());
             if let Poll::Ready(Ok(len)) = read {
+                budget.call(len);
                 self.unopened.extend_from_slice(&scratch.room()[..len]);
             }
             scratch.give();
@@ -146,6 +153,7 @@ impl<T: Transport> Secured<T> {
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
+        budget: &mut Budget,
     ) -> Poll<io::Result<Option<usize>>> {
         let mut scratch = Scratch::take(buffer.len() > SCRATCH);
         let room = scratch.room();
@@ -155,7 +163,10 @@ impl<T: Transport> Secured<T> {
                 let ended = lock(&self.machine).stage.end_of_stream();
                 Poll::Ready(ended.map(|()| Some(0)).map_err(io::Error::from))
             }
-            Poll::Ready(Ok(len)) => Poll::Ready(self.open_from(&room[..len], buffer)),
+            Poll::Ready(Ok(len)) => {
+                budget.call(len);
+                Poll::Ready(self.open_from(&room[..len], buffer))
+            }
             other => other.map_ok(|_| None),
         };
         scratch.give();
@@ -250,6 +261,8 @@ impl<T: Transport> Transport for Secured<T> {
             return self.transport.poll_read(cx, buffer);
         }
         let mut opened = self.open(buffer).map_err(io::Error::from);
+        // Of records without plaintext the caller knows nothing.
+        let mut budget = Budget::new();
         loop {
             // What the last bytes made TLS say, above all an alert.
             let answered = self.send_answers(cx);
@@ -258,7 +271,11 @@ impl<T: Transport> Transport for Secured<T> {
                 Ok(None) => answered?,
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            opened = match self.poll_records(cx, buffer) {
+            if budget.is_empty() {
+                T::yield_now(cx);
+                return Poll::Pending;
+            }
+            opened = match self.poll_records(cx, buffer, &mut budget) {
                 Poll::Ready(opened) => opened,
                 Poll::Pending => return Poll::Pending,
             };
@@ -325,6 +342,10 @@ impl<T: Transport> Transport for Secured<T> {
 
     fn reset(&mut self) {
         self.transport.reset();
+    }
+
+    fn yield_now(cx: &mut Context<'_>) {
+        T::yield_now(cx);
     }
 
     fn split<F>(&mut self, write: impl FnOnce(Self) -> F + Send + 'static) -> io::Result<()>

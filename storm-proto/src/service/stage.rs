@@ -102,6 +102,10 @@ impl<T: Transport> Transport for Stage<T> {
         }
     }
 
+    fn yield_now(cx: &mut Context<'_>) {
+        T::yield_now(cx);
+    }
+
     fn hang_up(&mut self) {
         each!(self, inner => inner.hang_up());
     }

@@ -20,6 +20,7 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 
 use super::batch;
+use super::budget::Budget;
 use super::pool::{self, Scratch};
 use super::runtime::Transport;
 use super::session::{Inner, Shared};
@@ -34,9 +35,6 @@ use crate::tls::TlsError;
 
 /// Chunks given to one vectored write.
 const CHUNKS: usize = 16;
-
-/// Reads in a row before others get their turn.
-pub(crate) const READS: u8 = 32;
 
 /// The least that is read at once, however little the outbox may hold.
 const MIN_READ: usize = 1 << 10;
@@ -54,7 +52,7 @@ pub(crate) struct Wire<T> {
     now: Instant,
     /// Received since the link was told: within one turn, so it is little.
     bytes: u32,
-    messages: u32,
+    messages: u16,
     end_of_stream: bool,
     /// The link knows that this side does not read.
     paused: bool,
@@ -62,9 +60,10 @@ pub(crate) struct Wire<T> {
     late: bool,
     /// This is the reading half, on a thread of its own.
     half: bool,
-    reads: u8,
     /// The last read was as large as a small scratch: more comes at once.
     bulk: bool,
+    /// What this turn may still do.
+    budget: Budget,
     /// Bytes that were read and not looked at: the next input.
     kept: Option<Box<Scratch>>,
 }
@@ -106,8 +105,8 @@ impl<T: Transport> Wire<T> {
             paused: false,
             late: false,
             half: false,
-            reads: 0,
             bulk: false,
+            budget: Budget::new(),
             kept: None,
         }
     }
@@ -130,42 +129,25 @@ impl<T: Transport> Wire<T> {
                 return Poll::Ready(None);
             }
             self.pause(shared, shared.is_paused());
-            if self.paused {
-                if self.judge(shared) {
+            if !self.paused {
+                if let Some(mut kept) = self.kept.take() {
+                    let len = kept.room().len();
+                    return Poll::Ready(Some(Input { scratch: Some(kept), len }));
+                }
+                if self.late && shared.lock().link.has_looked() && self.judge(shared) {
                     continue;
                 }
-                if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
-                    return Poll::Pending;
-                }
-                continue;
-            }
-            if let Some(mut kept) = self.kept.take() {
-                let len = kept.room().len();
-                return Poll::Ready(Some(Input { scratch: Some(kept), len }));
-            }
-            if self.late && shared.lock().link.has_looked() && self.judge(shared) {
-                continue;
-            }
-            if self.reads >= READS {
-                self.reads = 0;
-                cx.waker().wake_by_ref();
-                shared.fall_asleep(cx.waker(), true);
-                return Poll::Pending;
-            }
-            if !self.end_of_stream {
-                match self.poll_read(cx, receiver.as_deref_mut()) {
-                    Poll::Ready(read) => match self.read(shared, receiver.as_deref_mut(), read) {
+                if !self.end_of_stream
+                    && !self.is_used_up()
+                    && let Poll::Ready(read) = self.poll_read(cx, receiver.as_deref_mut())
+                {
+                    match self.read(shared, receiver.as_deref_mut(), read) {
                         None => continue,
                         input => return Poll::Ready(input),
-                    },
-                    Poll::Pending => {}
+                    }
                 }
             }
-            self.reads = 0;
-            if self.judge(shared) {
-                continue;
-            }
-            if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+            if self.rest(cx, shared) {
                 return Poll::Pending;
             }
         }
@@ -200,10 +182,9 @@ impl<T: Transport> Wire<T> {
         self.poll_quiet(cx, shared).map(Err)
     }
 
-    /// Writes, and waits until reading is not paused, and there is room for answers of `len`
-    /// more bytes: an application
-    /// that answers each message with one like it, and sends nothing else, is never refused.
-    /// False once the connection is over.
+    /// Writes, and waits until reading is not paused, there is room for answers of `len`
+    /// more bytes, and this turn has events left. An application that answers each message with
+    /// one like it, and sends nothing else, is never refused. False once the connection is over.
     pub(crate) fn poll_room(
         &mut self,
         cx: &mut Context<'_>,
@@ -217,18 +198,67 @@ impl<T: Transport> Wire<T> {
             if self.poll_turn(cx, shared).is_ready() {
                 return Poll::Ready(false);
             }
-            if !shared.is_paused() && shared.lock_in_order().has_room_to_answer(len) {
-                self.pause(shared, false);
+            let has_room = !shared.is_paused() && shared.lock_in_order().has_room_to_answer(len);
+            self.pause(shared, !has_room);
+            if has_room && !self.is_spent() {
+                shared.begin_batch(&mut shared.lock());
                 return Poll::Ready(true);
             }
-            self.pause(shared, true);
-            if self.judge(shared) {
-                continue;
-            }
-            if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+            if self.rest(cx, shared) {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// True if this turn has had its events: see [`Wire::poll_room`].
+    #[inline]
+    pub(crate) fn is_spent(&mut self) -> bool {
+        self.budget.is_spent(self.clock) && self.shares_worker()
+    }
+
+    /// True if this turn has had its reads and writes.
+    fn is_used_up(&mut self) -> bool {
+        self.budget.is_used_up(self.clock) && self.shares_worker()
+    }
+
+    /// A thread of its own goes on.
+    fn shares_worker(&mut self) -> bool {
+        if T::BLOCKS {
+            self.budget.renew();
+        }
+        !T::BLOCKS
+    }
+
+    /// Gives the worker back: until something happens or, if this turn is used up, until the
+    /// others had theirs. A deadline that has passed is judged before, unless there may be more
+    /// to read. False if there is something to do after all.
+    fn rest(&mut self, cx: &mut Context<'_>, shared: &Shared) -> bool {
+        if self.is_used_up() {
+            // The batch is this thread's; the next turn may be another's.
+            drop(shared.lock_in_order());
+            T::yield_now(cx);
+        } else if self.judge(shared) || !shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+            return false;
+        }
+        self.budget.renew();
+        true
+    }
+
+    /// What the receiver counts down for frames that are no event.
+    #[inline]
+    pub(crate) fn frames(&mut self) -> &mut u16 {
+        self.budget.events()
+    }
+
+    /// Counts an event of any kind.
+    #[inline]
+    pub(crate) fn count_event(&mut self) {
+        self.budget.event();
+    }
+
+    /// Counts bytes that were inflated out of fewer.
+    pub(crate) fn count_made(&mut self, bytes: usize) {
+        self.budget.made(bytes);
     }
 
     /// An event other than a message.
@@ -282,10 +312,7 @@ impl<T: Transport> Wire<T> {
             if self.late && shared.lock().link.is_closing() {
                 return Poll::Ready(Cut::Late);
             }
-            if self.judge(shared) {
-                continue;
-            }
-            if shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
+            if self.rest(cx, shared) {
                 return Poll::Pending;
             }
         }
@@ -298,7 +325,10 @@ impl<T: Transport> Wire<T> {
     fn poll_turn(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
         shared.set_awake();
         self.now = (self.clock)();
+        self.budget.begin(self.now);
         let mut look = self.look(shared, None);
+        // Each turn writes once, whatever it has read.
+        let mut may_write = true;
         loop {
             match look.step {
                 Step::Finished { reset } => {
@@ -322,9 +352,11 @@ impl<T: Transport> Wire<T> {
                 },
                 Step::Continue => {}
             }
-            if !self.outbox.is_empty() {
+            if may_write && !self.outbox.is_empty() {
                 match self.poll_write(cx) {
                     Poll::Ready(Ok(n)) => {
+                        self.budget.call(n);
+                        may_write = !self.is_used_up();
                         self.refresh_now();
                         look = self.look(shared, Some(n));
                         continue;
@@ -484,6 +516,8 @@ impl<T: Transport> Wire<T> {
     fn pause(&mut self, shared: &Shared, paused: bool) {
         if self.paused != paused {
             self.paused = paused;
+            // A call of the application may have come to its end in a new turn.
+            self.budget.begin((self.clock)());
             shared.lock().link.pause(paused);
         }
     }
@@ -501,7 +535,7 @@ impl<T: Transport> Wire<T> {
         match read {
             Ok(input) if input.len > 0 => {
                 self.bytes = self.bytes.saturating_add(input.len as u32);
-                self.reads = self.reads.saturating_add(1);
+                self.budget.call(input.len);
                 return Some(input);
             }
             Ok(input) => {

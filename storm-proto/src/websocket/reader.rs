@@ -83,7 +83,7 @@ enum Lent {
 
 /// What one step found. Slices are the input's, so that they do not borrow the reader.
 enum Step<'i> {
-    /// Something was consumed; go on.
+    /// Something was consumed, and no event came of it.
     More,
     /// All input is consumed.
     Empty,
@@ -137,7 +137,11 @@ impl Reader {
     }
 
     #[inline(always)]
-    pub(crate) fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i mut [u8]) -> Option<Event<'s>> {
+    pub(crate) fn next<'s, 'i: 's>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+        frames: Option<&mut u16>,
+    ) -> Option<Event<'s>> {
         if self.fresh
             && let Some(small) = header::decode_small(input, self.role)
             && small.len <= usize::from(self.small_limit)
@@ -145,7 +149,7 @@ impl Reader {
         {
             return Some(self.small_message(small, input));
         }
-        let step = self.step(input);
+        let step = self.step(input, frames);
         self.event(step)
     }
 
@@ -185,9 +189,14 @@ impl Reader {
         }
     }
 
-    /// The long way, which knows all the rules.
+    /// The long way, which knows all the rules. Stops at an event, at the end of the input, or
+    /// behind as many frames as `frames` counts down, if it is given.
     #[inline(never)]
-    fn step<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Step<'i>, ProtocolError> {
+    fn step<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        mut frames: Option<&mut u16>,
+    ) -> Result<Step<'i>, ProtocolError> {
         self.take_back();
         if self.done {
             *input = &mut [];
@@ -201,6 +210,15 @@ impl Reader {
             };
             if !matches!(step, Ok(Step::More)) {
                 break step;
+            }
+            // Between two frames: a fragment is no event.
+            if self.frame.is_none()
+                && let Some(frames) = &mut frames
+            {
+                **frames = frames.saturating_sub(1);
+                if **frames == 0 {
+                    break step;
+                }
             }
         };
         if matches!(step, Ok(Step::Close(..)) | Err(_)) {

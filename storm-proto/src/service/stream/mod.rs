@@ -26,6 +26,7 @@ use self::error::is_fault;
 pub use self::error::{OpenError, StreamError};
 use self::turn::Input;
 use self::wakers::{Half, Wakers};
+use super::budget::Budget;
 use super::pool;
 use crate::connection::reason::DisconnectReason;
 use crate::connection::slow::Lag;
@@ -68,6 +69,8 @@ pub struct MessageStream<T> {
     /// What was read and is not looked at.
     input: Option<Input>,
     wakers: Wakers,
+    /// What may still be done before the task is to yield.
+    budget: Budget,
     /// The time at the start of this poll.
     now: Instant,
     /// What the transport's timer is armed for.
@@ -91,6 +94,7 @@ impl<T: Carrier> MessageStream<T> {
             connection,
             input: None,
             wakers: Wakers::default(),
+            budget: Budget::new(),
             now: T::now(),
             armed: Instant::NEVER,
             bulk: false,
@@ -175,13 +179,16 @@ impl<T: Carrier> MessageStream<T> {
     /// [`SendError::Closed`] once a close is under way, [`StreamError::Ended`] once the
     /// connection is over.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        if self.has_room() {
+        if self.has_room() && !self.is_spent() {
             return Poll::Ready(Ok(()));
         }
         self.turn(Half::Writer, cx, |stream, cx| {
             loop {
                 if stream.poll_output(cx).is_ready() || !stream.is_open() {
                     return Poll::Ready(Err(stream.closed()));
+                }
+                if stream.is_spent() {
+                    return Poll::Pending;
                 }
                 if stream.has_room() {
                     return Poll::Ready(Ok(()));

@@ -117,6 +117,9 @@ impl<T: Carrier> MessageStream<T> {
             if failed || self.poll_output(cx).is_ready() {
                 return Poll::Ready(Err(self.open_error()));
             }
+            if self.is_used_up() {
+                return Poll::Pending;
+            }
             if !self.connection.is_opened() && self.poll_read(cx).is_ready() {
                 self.take(|connection, bytes, now| connection.receive_opening(bytes, now, app));
                 self.judge();

@@ -18,9 +18,6 @@ use crate::{Connection, Instant};
 /// Chunks given to one vectored write.
 const CHUNKS: usize = 16;
 
-/// Reads in a row before others get their turn.
-const READS: u32 = 32;
-
 /// Bytes that were read and not looked at. They keep their room: copying what is left behind
 /// each message would cost more than all else.
 #[derive(Debug)]
@@ -33,6 +30,10 @@ pub(super) struct Input {
 impl Input {
     pub(super) fn new(scratch: Box<Scratch>, len: usize) -> Input {
         Input { scratch, start: 0, end: len }
+    }
+
+    fn len(&self) -> usize {
+        self.end - self.start
     }
 
     /// Lends the bytes; what `take` leaves is left, and room that is empty goes to the pool.
@@ -60,16 +61,32 @@ impl<T: Carrier> MessageStream<T> {
     ) -> Poll<R> {
         let waker = self.wakers.enter(half, cx.waker());
         self.now = T::now();
+        self.budget.begin(self.now);
         let before = self.mark();
         self.connection.pause(!self.wakers.is_waiting(Half::Reader));
         let polled = poll(self, &mut Context::from_waker(&waker));
         if polled.is_ready() {
             self.wakers.leave(half);
+        } else {
+            if self.is_used_up() {
+                T::yield_now(cx);
+            }
+            self.budget.renew();
         }
         if self.mark() != before {
             self.wakers.wake_other(half);
         }
         polled
+    }
+
+    /// True if no more messages are to be taken or given before the task has yielded.
+    pub(super) fn is_spent(&mut self) -> bool {
+        self.budget.is_spent(T::now)
+    }
+
+    /// True if no more is to be read or written before the task has yielded.
+    pub(super) fn is_used_up(&mut self) -> bool {
+        self.budget.is_used_up(T::now)
     }
 
     /// All that a half may wait for beside what the transport wakes it for.
@@ -81,27 +98,49 @@ impl<T: Carrier> MessageStream<T> {
     /// Waits for a message; `None` once the connection is over. Once a close is under way no
     /// message comes, and this is what finishes it.
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedMessage>> {
-        for reads in 0..READS {
-            let message = self.take(Connection::next_message);
+        let mut has_read = false;
+        while !self.is_spent() {
+            let message = self.take_message();
             // A caller that was away for long must not take its own silence for the peer's.
-            if reads > 0 {
+            if has_read {
                 self.judge();
             }
             if message.is_some() {
                 return Poll::Ready(message);
             }
+            if self.input.is_some() {
+                continue;
+            }
             if self.poll_output(cx).is_ready() {
                 return Poll::Ready(None);
+            }
+            if self.is_used_up() {
+                break;
             }
             if self.poll_read(cx).is_pending() {
                 ready!(self.poll_time(cx));
             }
+            has_read = true;
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        self.poll_output(cx).map(|()| None)
     }
 
-    /// Hands what was read to the connection.
+    /// The next message of what was read, if there is one before this turn's events are over.
+    fn take_message(&mut self) -> Option<OwnedMessage> {
+        let (connection, budget, now) = (&mut self.connection, &mut self.budget, self.now);
+        let read = self.input.as_ref().map_or(0, Input::len) + connection.assembled();
+        let message = Input::take(&mut self.input, |bytes| {
+            connection.next_message(bytes, now, budget.events())
+        });
+        let made = match &message {
+            Some(message) => message.len(),
+            None => connection.assembled(),
+        };
+        budget.made(made.saturating_sub(read));
+        message
+    }
+
+    /// Hands bytes of the opening to the connection.
     pub(super) fn take<R>(
         &mut self,
         take: impl FnOnce(&mut Connection, &mut &mut [u8], Instant) -> R,
@@ -112,6 +151,8 @@ impl<T: Carrier> MessageStream<T> {
 
     /// Writes, and does what the connection owes. Ready once it is over.
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Each turn writes once, whatever it has read.
+        let mut has_written = false;
         loop {
             let Some(transport) = &mut self.transport else { return Poll::Ready(()) };
             let step = self.connection.step();
@@ -121,6 +162,9 @@ impl<T: Carrier> MessageStream<T> {
                 }
                 self.finish();
                 return Poll::Ready(());
+            }
+            if has_written && self.budget.is_used_up(T::now) {
+                return Poll::Pending;
             }
             let turned = match write(transport, &mut self.connection, cx) {
                 Poll::Ready(Ok(0)) => match step {
@@ -134,6 +178,10 @@ impl<T: Carrier> MessageStream<T> {
                 },
                 written => {
                     let n = if let Poll::Ready(Ok(n)) = written { n } else { 0 };
+                    if written.is_ready() {
+                        self.budget.call(n);
+                    }
+                    has_written = true;
                     if let Some(spare) = self.connection.written(n, self.now) {
                         pool::give_spare(spare);
                     }
@@ -184,7 +232,10 @@ impl<T: Carrier> MessageStream<T> {
                 self.end_of_stream = true;
                 self.connection.end_of_stream(self.now);
             }
-            Ok(n) => self.connection.received(n),
+            Ok(n) => {
+                self.budget.call(n);
+                self.connection.received(n);
+            }
             Err(error) => self.connection.transport_failed(error.into()),
         }
         Poll::Ready(())

@@ -47,10 +47,7 @@ impl<T: Transport> Wire<Stage<T>> {
                 let facts = || secured.facts().ok_or_else(|| TlsError::truncated().into());
                 return Poll::Ready(Some(shaken.and_then(|()| facts())));
             }
-            if self.judge(shared) {
-                continue;
-            }
-            if shared.fall_asleep(cx.waker(), false) {
+            if self.rest(cx, shared) {
                 return Poll::Pending;
             }
         }
