@@ -8,7 +8,7 @@ use core::future::poll_fn;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use super::{READS, Wire};
+use super::Wire;
 use crate::Instant;
 use crate::connection::link::DISCARD_LIMIT;
 use crate::service::runtime::Transport;
@@ -49,10 +49,12 @@ impl<T: Transport> Wire<T> {
 
     fn poll_linger(&mut self, cx: &mut Context<'_>, until: Instant, left: &mut usize) -> Poll<()> {
         self.now = (self.clock)();
-        for _ in 0..READS {
+        self.budget.renew();
+        while !self.is_used_up() {
             match self.poll_read(cx, None) {
                 Poll::Ready(Ok(input)) => {
                     let len = input.len;
+                    self.budget.call(len);
                     input.give();
                     if len == 0 {
                         return Poll::Ready(());
@@ -67,7 +69,7 @@ impl<T: Transport> Wire<T> {
                 Poll::Pending => return self.poll_due(cx, Some(until)),
             }
         }
-        cx.waker().wake_by_ref();
+        T::yield_now(cx);
         self.poll_due(cx, Some(until))
     }
 }
