@@ -152,6 +152,10 @@ macro_rules! other_scenarios {
                 an_address_may_be_said_in_many_ways,
                 an_address_that_cannot_be_used_is_named,
                 the_file_of_a_unix_socket_has_its_mode,
+                a_refusal_is_told_although_the_connection_stays_open,
+                a_peer_that_speaks_something_else_is_told_at_once,
+                an_end_without_an_answer_is_asked_what_it_speaks,
+                a_stranger_on_a_server_is_answered_at_once,
             }
         }
     };

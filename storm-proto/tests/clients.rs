@@ -143,6 +143,42 @@ fn a_peer_that_greets_in_another_protocol_is_told_at_once_and_for_good() {
 }
 
 #[test]
+fn a_client_asks_once_what_is_spoken_where_nobody_answered() {
+    let client = Client::new("ws://example").reconnect(Reconnect::new().initial(Duration::ZERO));
+    let client = client.unwrap();
+    Sim::run();
+    let end = |greeting: &[u8]| {
+        let server = Sim::dialled();
+        let sent = server.take();
+        server.end();
+        Sim::run();
+        assert!(sent.starts_with(greeting), "{}", sent.escape_ascii());
+    };
+    end(b"GET / HTTP/1.1");
+    end(b"\x16\x03\x01");
+    Sim::pass(seconds(1));
+    for _ in 0..3 {
+        end(b"GET / HTTP/1.1");
+        Sim::pass(seconds(1));
+    }
+    assert_eq!(client.metrics().attempts, 5, "the one probe is no attempt");
+}
+
+#[test]
+fn a_client_of_a_wrong_scheme_gives_up() {
+    let client = Client::new("ws://example").reconnect(Reconnect::new()).unwrap();
+    Sim::run();
+    let server = Sim::dialled();
+    server.end();
+    Sim::run();
+    let probed = Sim::dialled();
+    probed.send(b"\x15\x03\x03\0\x02\x02\x28");
+    let failure = Sim::block_on(client.stopped()).unwrap();
+    assert!(failure.to_string().contains("use wss://"), "{failure}");
+    assert!(Sim::nobody_dialled());
+}
+
+#[test]
 fn an_answer_over_a_limit_is_told_with_the_limit() {
     for (line, limit) in [
         (["HTTP/1.1 101 ", &"x".repeat(10_000)].concat(), "8192 bytes"),

@@ -216,6 +216,10 @@ fn text(text: &str) -> Vec<u8> {
 
 // A server.
 
+/// What a client says of a server without TLS.
+const NOT_TLS: &str =
+    "tls: the server does not speak tls at this address: use ws:// or tcp:// for it";
+
 #[test]
 fn a_websocket_opens_talks_and_closes_and_both_ends_know_of_the_tls() {
     let (scribe, _running) = serve_websocket();
@@ -573,7 +577,7 @@ fn a_server_that_speaks_plain_is_not_spoken_to() {
     assert_eq!(server.take()[0], 22);
     server.send(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     let error = poll(&mut connect).unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "tls: the peer does not speak tls");
+    assert_eq!(error.to_string(), NOT_TLS);
     assert_eq!(server.take(), b"");
 }
 
@@ -608,7 +612,7 @@ fn a_proxy_sees_only_that_there_is_tls_and_what_it_adds_is_not_believed() {
             Some(connected) => {
                 assert!(!injected.is_empty());
                 let error = connected.unwrap_err();
-                assert_eq!(error.to_string(), "tls: the peer does not speak tls");
+                assert_eq!(error.to_string(), NOT_TLS);
             }
         }
     }

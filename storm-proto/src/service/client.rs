@@ -1,6 +1,7 @@
 //! A client: options, then a session, one after the other, or messages to be asked for.
 
 use core::fmt;
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::string::String;
 #[cfg(feature = "tls")]
@@ -61,6 +62,7 @@ impl<R: Runtime + Default> Client<R> {
             socket: SocketOptions::new(),
             way: Way::Direct,
             connect_timeout: CONNECT_TIMEOUT,
+            probed: AtomicBool::new(false),
             #[cfg(feature = "tls")]
             tls: OnceLock::new(),
         };

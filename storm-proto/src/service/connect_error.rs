@@ -3,10 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::probe::Probe;
 use super::session::Session;
 use crate::client::proxy::ProxyError;
 use crate::client::reconnect::Verdict;
-use crate::client::uri::UriError;
+use crate::client::uri::{Uri, UriError};
 #[cfg(feature = "tls")]
 use crate::error::Error;
 use crate::error::{OptionError, TransportError};
@@ -73,7 +74,41 @@ impl ConnectError {
     pub(crate) fn of_tls(error: std::io::Error) -> ConnectError {
         match TlsError::of(&error) {
             Some(error) => ConnectError::Tls(error),
+            None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                let text = "the server closed before it answered";
+                ConnectError::Tls(TlsError::new(TlsErrorKind::Truncated, text))
+            }
             None => ConnectError::Transport(error.into()),
+        }
+    }
+
+    /// What a server is asked that has ended a handshake like this: if it speaks the other of
+    /// `ws` and `wss`.
+    pub(super) fn probe(&self, uri: &Uri) -> Option<Probe> {
+        let is_secure = uri.scheme().is_secure();
+        match self {
+            ConnectError::Handshake(HandshakeError::EndOfStream) if !is_secure => Some(Probe::Tls),
+            ConnectError::Transport(_) if is_secure && uri.scheme().is_websocket() => {
+                Some(Probe::Http)
+            }
+            #[cfg(feature = "tls")]
+            ConnectError::Tls(error)
+                if uri.scheme().is_websocket() && error.kind() == TlsErrorKind::Truncated =>
+            {
+                Some(Probe::Http)
+            }
+            _ => None,
+        }
+    }
+
+    /// The cause that a probe has found.
+    pub(super) fn of_probe(probe: Probe) -> ConnectError {
+        match probe {
+            Probe::Tls => ConnectError::Handshake(HandshakeError::Tls),
+            #[cfg(feature = "tls")]
+            Probe::Http => ConnectError::Tls(TlsError::not_tls()),
+            #[cfg(not(feature = "tls"))]
+            Probe::Http => ConnectError::NoTls,
         }
     }
 

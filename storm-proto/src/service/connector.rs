@@ -1,6 +1,7 @@
 //! From an address to an opened connection: look-up, sockets, proxy, handshake, under one
 //! deadline.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::boxed::Box;
 use std::string::String;
@@ -19,8 +20,9 @@ use super::middleware::Chain;
 use super::opening::secure_client;
 use super::opening::{open_client, open_tunnel};
 use super::options::SocketOptions;
-use super::race::in_time;
-use super::runtime::{Ends, Runtime};
+use super::probe::PROBE_WAIT;
+use super::race::{before, in_time};
+use super::runtime::{Address, Ends, Runtime};
 use super::session::{Identity, Lagging, Session, lagging};
 use super::stage::Stage;
 use super::wire::Wire;
@@ -51,6 +53,8 @@ pub(crate) struct Connector<R> {
     pub(crate) socket: SocketOptions,
     pub(crate) way: Way,
     pub(crate) connect_timeout: Duration,
+    /// The server was asked what it speaks, since it closed without an answer.
+    pub(crate) probed: AtomicBool,
     /// Asked for, or made when the first secure address is connected to.
     #[cfg(feature = "tls")]
     pub(crate) tls: OnceLock<TlsClient>,
@@ -151,6 +155,8 @@ impl<R: Runtime> Connector<R> {
         let (transport, ends) = connected
             .ok_or_else(|| self.late())?
             .map_err(|error| ConnectError::Transport(error.into()))?;
+        // Through a proxy it would be the proxy that is asked.
+        let peer = proxy.is_none().then(|| ends.peer.clone());
         let (session, mut receiver, handshake) =
             self.session(request, ends, deadline, number, lagging(&handler));
         let guard = Guard { session: session.clone(), permit: None };
@@ -165,8 +171,11 @@ impl<R: Runtime> Connector<R> {
         #[cfg(feature = "tls")]
         if let Some(machine) = machine {
             wire = wire.secure(*machine);
-            let secured = secure_client(&mut wire, &session).await;
-            secured.map_err(|error| error.map_or_else(|| self.late(), ConnectError::of_tls))?;
+            if let Err(error) = secure_client(&mut wire, &session).await {
+                drop(wire);
+                let error = error.map_or_else(|| self.late(), ConnectError::of_tls);
+                return Err(self.explain(error, &uri, peer, deadline).await);
+            }
         }
         match handshake {
             None => session.shared().open(number, None, Extensions::new()),
@@ -177,15 +186,42 @@ impl<R: Runtime> Connector<R> {
                 if opened.is_err() {
                     wire.part();
                 }
-                opened.map_err(|error| match error {
-                    HandshakeError::EndOfStream if is_late(&session) => self.late(),
-                    HandshakeError::EndOfStream => ConnectError::of_end(&session),
-                    error => ConnectError::Handshake(error),
-                })?;
+                if let Err(error) = opened {
+                    drop(wire);
+                    let error = match error {
+                        HandshakeError::EndOfStream if is_late(&session) => self.late(),
+                        HandshakeError::EndOfStream => ConnectError::of_end(&session),
+                        error => ConnectError::Handshake(error),
+                    };
+                    return Err(self.explain(error, &uri, peer, deadline).await);
+                }
             }
         }
         let host = Host { guard, handler, timer: self.runtime.clone() };
         Ok(Driver { wire, receiver, host, expects_request: false })
+    }
+
+    /// The failure of a handshake, or its cause, if that is an end without an answer of a server
+    /// that speaks TLS and was spoken to without, or the other way round. A client asks once: an
+    /// end that says nothing is mostly that of a server which restarts.
+    async fn explain(
+        &self,
+        error: ConnectError,
+        uri: &Uri,
+        peer: Option<Address>,
+        deadline: Instant,
+    ) -> ConnectError {
+        let (Some(probe), Some(peer)) = (error.probe(uri), peer) else { return error };
+        if self.probed.swap(true, Ordering::Relaxed) {
+            return error;
+        }
+        let deadline = deadline.min(R::now() + PROBE_WAIT);
+        let authority = uri.authority();
+        let asked = probe.ask(&self.runtime, peer, &self.socket, &authority);
+        match before(&self.runtime, deadline, asked).await {
+            Some(true) => ConnectError::of_probe(probe),
+            _ => error,
+        }
     }
 
     fn late(&self) -> ConnectError {

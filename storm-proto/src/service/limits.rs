@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::middleware::Chain;
 use super::wire::linger;
-use super::{ListenOptions, budget as turn, client, groups, pool, report, server, session};
+use super::{ListenOptions, budget as turn, client, groups, pool, probe, report, server, session};
 use crate::client::{dial, reconnect};
 use crate::connection::budget;
 use crate::connection::link;
@@ -110,6 +110,7 @@ fn limits() -> BTreeMap<&'static str, String> {
         ),
         ("errors of the accept loop that wait for `on_error`", number(server::MAX_WAITING)),
         ("connect of a client", time(client::CONNECT_TIMEOUT)),
+        ("probe of a server that closed without an answer", time(probe::PROBE_WAIT)),
         ("head start of an address", time(dial::STAGGER)),
         (
             "retries of a client",

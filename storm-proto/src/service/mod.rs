@@ -36,6 +36,7 @@ mod opening;
 mod options;
 pub mod park;
 mod pool;
+mod probe;
 mod publish;
 mod race;
 mod rate_limit;

@@ -50,6 +50,12 @@ impl TlsError {
         TlsError::new(TlsErrorKind::Truncated, text)
     }
 
+    /// What a client is told of a server that speaks something else.
+    pub(crate) fn not_tls() -> TlsError {
+        let text = "the server does not speak tls at this address: use ws:// or tcp:// for it";
+        TlsError::new(TlsErrorKind::NotTls, text)
+    }
+
     /// The kind of failure.
     #[must_use]
     pub const fn kind(&self) -> TlsErrorKind {

@@ -203,13 +203,13 @@ impl TlsStage {
         if RECORDS.contains(&byte) {
             return Ok(());
         }
-        let error = if server && byte.is_ascii_uppercase() {
-            TlsError::new(
+        let error = match (server, byte.is_ascii_uppercase()) {
+            (true, true) => TlsError::new(
                 TlsErrorKind::PlainHttp,
                 "the peer speaks plain http; this port is for tls",
-            )
-        } else {
-            TlsError::new(TlsErrorKind::NotTls, "the peer does not speak tls")
+            ),
+            (true, false) => TlsError::new(TlsErrorKind::NotTls, "the peer does not speak tls"),
+            (false, _) => TlsError::not_tls(),
         };
         Err(self.fail(error))
     }
