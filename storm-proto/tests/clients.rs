@@ -144,7 +144,8 @@ fn a_peer_that_greets_in_another_protocol_is_told_at_once_and_for_good() {
 
 #[test]
 fn a_client_asks_once_what_is_spoken_where_nobody_answered() {
-    let client = Client::new("ws://example").reconnect(Reconnect::new().initial(Duration::ZERO));
+    let client =
+        Client::new("ws://example").reconnect(Reconnect::new().cap(Duration::from_millis(1)));
     let client = client.unwrap();
     Sim::run();
     let end = |greeting: &[u8]| {
