@@ -21,6 +21,7 @@ from servers import Storm
 # What the checks of a module are called, and where they are.
 MODULES = {
     "rude": "rude",
+    "churn": "churn",
     "tcp": "plain_tcp",
     "tls": "over_tls",
     "websockets": "with_websockets",

@@ -233,8 +233,39 @@ impl Outbox {
 
     /// Puts a control frame at the next frame border, before all data that waits there.
     /// If the limit of its kind waits already, the latest of them is replaced.
+    #[cfg(test)]
     pub(crate) fn push_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
         self.queue().push_control(kind, write);
+    }
+
+    /// Keeps a control frame for [`Outbox::take_controls`], in an outbox that holds nothing else
+    /// and that nothing is written from. If the limit of its kind waits already, the latest of
+    /// them is replaced; a Ping stands before all Pongs, so that nobody has to count them.
+    pub(crate) fn push_waiting_control(&mut self, kind: Control, write: impl FnOnce(&mut Vec<u8>)) {
+        let queue = self.queue();
+        let pings = matches!(queue.chunks.front(), Some(Chunk::Control(Control::Ping, _)));
+        let latest = match kind {
+            Control::Ping if pings => queue.chunks.front_mut(),
+            Control::Pong if queue.chunks.len() - usize::from(pings) >= kind.limit() => {
+                queue.chunks.back_mut()
+            }
+            _ => None,
+        };
+        if let Some(Chunk::Control(_, frame)) = latest {
+            queue.queued -= frame.len();
+            frame.clear();
+            write(frame);
+            queue.queued += frame.len();
+            return;
+        }
+        let mut frame = Vec::new();
+        write(&mut frame);
+        queue.queued += frame.len();
+        let chunk = Chunk::Control(kind, frame);
+        match kind {
+            Control::Ping => queue.chunks.push_front(chunk),
+            Control::Pong => queue.chunks.push_back(chunk),
+        }
     }
 
     /// Moves the control frames of `other`, which holds nothing else, to where they overtake.

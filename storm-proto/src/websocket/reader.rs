@@ -197,6 +197,15 @@ impl Reader {
         input: &mut &'i mut [u8],
         mut frames: Option<&mut u16>,
     ) -> Result<Step<'i>, ProtocolError> {
+        if self.fresh
+            && let Some((ping, header, start)) = header::decode_ping_or_pong(input, self.role)
+            && start + header.len as usize <= input.len()
+        {
+            // Who sends nothing else shall cost little more than one who sends messages.
+            *input = &mut core::mem::take(input)[start..];
+            let payload = take_unmasked(header, input);
+            return Ok(if ping { Step::Ping(payload) } else { Step::Pong(payload) });
+        }
         self.take_back();
         if self.done {
             *input = &mut [];

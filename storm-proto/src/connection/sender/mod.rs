@@ -356,7 +356,9 @@ impl Sender {
     fn control(&mut self, kind: Control, opcode: OpCode, payload: &[u8]) {
         let Sender { encoding, controls, open: true, .. } = self else { return };
         if matches!(encoding, Encoding::WebSocket(_)) {
-            controls.push_control(kind, |out| encoding.encode_control(opcode, payload, &[], out));
+            controls.push_waiting_control(kind, |out| {
+                encoding.encode_control(opcode, payload, &[], out)
+            });
         }
     }
 

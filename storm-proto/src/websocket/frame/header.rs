@@ -148,16 +148,33 @@ pub(crate) struct Small {
 /// Reads what is most common; `None` leaves all else, also what is wrong, to [`decode`].
 #[inline(always)]
 pub(crate) fn decode_small(bytes: &[u8], role: Role) -> Option<Small> {
-    let (text, second, key, start) = match (role, bytes) {
-        (Role::Server, [first @ (0x81 | 0x82), second @ 0x80..=0xFD, a, b, c, d, ..]) => {
-            (*first == 0x81, *second, [*a, *b, *c, *d], 6)
+    small::<0x81, 0x82>(bytes, role).map(|(text, key, start, len)| Small { text, key, start, len })
+}
+
+/// The same for a Ping or a Pong; true if it is a Ping.
+#[inline(always)]
+pub(crate) fn decode_ping_or_pong(bytes: &[u8], role: Role) -> Option<(bool, Header, usize)> {
+    let (ping, key, start, len) = small::<0x89, 0x8A>(bytes, role)?;
+    let opcode = if ping { OpCode::Ping } else { OpCode::Pong };
+    Some((ping, Header { fin: true, compressed: false, opcode, key, len: len as u64 }, start))
+}
+
+/// A final frame that begins with one of two bytes and has a header of the shortest form: if it
+/// is the first, its key, where its payload starts and how long that is.
+#[inline(always)]
+fn small<const A: u8, const B: u8>(
+    bytes: &[u8],
+    role: Role,
+) -> Option<(bool, [u8; 4], usize, usize)> {
+    let (first, second, key, start) = match (role, bytes) {
+        (Role::Server, [first, second @ 0x80..=0xFD, a, b, c, d, ..]) => {
+            (*first, *second, [*a, *b, *c, *d], 6)
         }
-        (Role::Client, [first @ (0x81 | 0x82), second @ 0x00..=0x7D, ..]) => {
-            (*first == 0x81, *second, [0; 4], 2)
-        }
+        (Role::Client, [first, second @ 0x00..=0x7D, ..]) => (*first, *second, [0; 4], 2),
         _ => return None,
     };
-    Some(Small { text, key, start, len: usize::from(second & 0x7F) })
+    let known = first == A || first == B;
+    known.then_some((first == A, key, start, usize::from(second & 0x7F)))
 }
 
 /// An encoded header on the stack.
@@ -316,6 +333,14 @@ mod tests {
                 let expected =
                     Header { fin: true, compressed: false, opcode, key, len: len as u64 };
                 assert_eq!((header, size), (expected, start));
+            }
+            for role in [Role::Server, Role::Client] {
+                let bytes = [first, second, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+                let Some((ping, header, start)) = decode_ping_or_pong(&bytes, role) else {
+                    continue;
+                };
+                assert_eq!(decode(&bytes, role, true), Ok(Some((header, start))));
+                assert_eq!(header.opcode == OpCode::Ping, ping);
             }
         }
     }
