@@ -96,6 +96,8 @@ pub enum LocalError {
     HandlerPanicked,
     /// What `on_connecting` decided could not be sent; the client got a 500.
     Answer(AcceptError),
+    /// The framer of a plain TCP session panicked or broke its contract; the session ends.
+    Framer(FramingError),
     /// A closure of the application returned an error; the session stays open.
     Handler(HandlerError),
     /// The unfinished messages of all sessions take as much memory as
@@ -112,6 +114,7 @@ impl fmt::Display for LocalError {
         match self {
             LocalError::HandlerPanicked => f.write_str("a handler panicked"),
             LocalError::Answer(error) => write!(f, "the answer could not be sent: {error}"),
+            LocalError::Framer(error) => error.fmt(f),
             LocalError::Handler(error) => write!(f, "a handler failed: {error}"),
             LocalError::ReceiveMemory { limit } => {
                 write!(f, "unfinished messages of all sessions take the {limit} bytes they may")

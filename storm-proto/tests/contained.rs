@@ -8,12 +8,14 @@ mod saboteur;
 mod sim;
 
 use std::io;
+use std::ops::Range;
 
 use saboteur::{Failing, Hook, Saboteur, quiet_panics};
 use sim::tools::{Journal, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
-use storm_proto::SlowConsumer;
-use storm_proto::service::{ErrorContext, Running, Runtime, Stopped};
+use storm_proto::framing::{Decoded, Framer, FramingError};
+use storm_proto::service::{ErrorContext, Running, Runtime, Server, Stopped};
+use storm_proto::{SendError, SlowConsumer};
 
 /// What the victim does so that the hook is called.
 fn trigger(hook: Hook, victim: &Peer) {
@@ -97,6 +99,167 @@ fn whatever_a_hook_does_ends_its_own_session_once() {
         for failing in Failing::ALL.into_iter().filter(|failing| hook.can(*failing)) {
             // A network, a clock and tasks of its own for each.
             std::thread::spawn(move || play(hook, failing)).join().unwrap();
+        }
+    }
+}
+
+// Framers.
+
+/// Makes something of a line, which ends at the number, and all behind it.
+type Decode = fn(&[u8], usize) -> Decoded;
+
+/// Lines, but for some that the framer cannot take.
+#[derive(Debug)]
+struct Lines {
+    decoded: Decode,
+    /// What it does where it is to encode "bad".
+    bad: Bad,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Bad {
+    Nothing,
+    Head,
+    HalfHead,
+    Tail,
+    Error,
+}
+
+impl Framer for Lines {
+    fn decode(&self, buffered: &[u8], _: &mut usize) -> Result<Decoded, FramingError> {
+        Ok(match buffered.iter().position(|byte| *byte == b'\n') {
+            Some(end) if buffered[..end] == *b"break" => (self.decoded)(buffered, end),
+            Some(end) => Decoded::Message { payload: 0..end, consumed: end + 1 },
+            None => Decoded::More { at_least: 1 },
+        })
+    }
+
+    fn encode_head(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FramingError> {
+        assert!(out.is_empty(), "what others have queued is not shown");
+        match self.bad {
+            _ if payload != b"bad" => Ok(()),
+            Bad::Head => panic!("on purpose"),
+            Bad::HalfHead => {
+                out.extend_from_slice(b"half");
+                panic!("on purpose")
+            }
+            Bad::Error => {
+                out.extend_from_slice(b"half");
+                Err(FramingError::Custom("not this one"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn encode_tail(&self, payload: &[u8], out: &mut Vec<u8>) {
+        out.push(b'\n');
+        if payload == b"bad" && self.bad == Bad::Tail {
+            panic!("on purpose");
+        }
+    }
+}
+
+/// Starts an echo that notes how its sessions end.
+fn lines(framer: Lines, policy: SlowConsumer) -> (Journal, Running<Sim>) {
+    let (journal, server) = (Journal::default(), Server::<Sim>::bind("127.0.0.1:80"));
+    let note = journal.clone();
+    let server = server
+        .framed(framer)
+        .slow_consumer(policy)
+        .on_message(|session, message| session.send(message).is_ok())
+        .on_disconnected(move |session, reason| {
+            note.note(format!("{} {:?} {reason}", session.id(), reason.side));
+        });
+    (journal, start(server))
+}
+
+#[test]
+fn a_framer_that_fails_to_decode_ends_its_session_once() {
+    quiet_panics();
+    let rows: [(Decode, &str); 6] = [
+        (|_, _| panic!("on purpose"), "the framer panicked"),
+        (
+            |all, _| Decoded::Message { payload: 0..1, consumed: all.len() + 1 },
+            "the framer broke its contract: it consumed more than it was shown",
+        ),
+        (
+            |_, _| Decoded::Message { payload: 0..0, consumed: 0 },
+            "the framer broke its contract: it found a message and consumed nothing",
+        ),
+        (
+            |_, end| Decoded::Message { payload: 0..end + 1, consumed: end },
+            "the framer broke its contract: the payload lies outside of what it consumed",
+        ),
+        (
+            |_, end| Decoded::Message { payload: Range { start: 2, end: 1 }, consumed: end },
+            "the framer broke its contract: the payload lies outside of what it consumed",
+        ),
+        (
+            |_, _| Decoded::More { at_least: usize::MAX },
+            "the peer broke the protocol: a message is over the limit of 16842752 bytes",
+        ),
+    ];
+    for (decoded, why) in rows {
+        std::thread::spawn(move || {
+            let framer = Lines { decoded, bad: Bad::Nothing };
+            let (journal, running) = lines(framer, SlowConsumer::Wait);
+            let (victim, other) = (Sim::dial(), Sim::dial());
+            victim.send(b"one\nbreak\ntwo\n");
+            victim.send(b"break\n");
+            assert_eq!(victim.take(), b"one\n");
+            assert!(victim.is_ended(), "{why}");
+            victim.end();
+            let side = if why.starts_with("the peer") { "Remote" } else { "Local" };
+            assert_eq!(journal.take(), [format!("1 {side} {why}")]);
+            other.send(b"still\n");
+            assert_eq!(other.take(), b"still\n");
+            assert_eq!(stop(running).stuck, 0);
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_framer_that_fails_to_encode_leaves_no_half_frame() {
+    quiet_panics();
+    let policies = [SlowConsumer::Wait, SlowConsumer::Drop, SlowConsumer::DropOldest];
+    for bad in [Bad::Head, Bad::HalfHead, Bad::Tail, Bad::Error] {
+        for policy in policies {
+            std::thread::spawn(move || {
+                let decoded = |_: &[u8], _| Decoded::More { at_least: 1 };
+                let (journal, running) = lines(Lines { decoded, bad }, policy);
+                let (victim, other) = (Sim::dial(), Sim::dial());
+                victim.send(b"one\ntwo\nbad\nthree\n");
+                let (sent, ends) = match bad {
+                    Bad::Error => (&b"one\ntwo\nthree\n"[..], vec![]),
+                    _ => (&b"one\ntwo\n"[..], vec!["1 Local the framer panicked".to_owned()]),
+                };
+                assert_eq!(victim.take(), sent, "{bad:?} {policy:?}");
+                victim.end();
+                Sim::run();
+                if bad != Bad::Error {
+                    assert_eq!(journal.take(), ends, "{bad:?} {policy:?}");
+                }
+                let session = running.session(2).unwrap();
+                let everybody = running.hub().all();
+                let sending = std::thread::spawn(move || (session.send("bad"), session.send("x")));
+                let (refused, after) = sending.join().unwrap();
+                assert!(matches!(refused, Err(SendError::Framing(_))), "{refused:?}");
+                assert_eq!(after.is_ok(), bad == Bad::Error, "the panic has ended it");
+                let third = Sim::dial();
+                third.send(b"hello\n");
+                assert_eq!(third.take(), b"hello\n");
+                assert_eq!(running.hub().all().send("bad").queued, 0);
+                assert_eq!(everybody.send("bad").queued, 0);
+                drop(other.take());
+                assert!(third.take().is_empty());
+                other.end();
+                third.end();
+                assert_eq!(stop(running).stuck, 0);
+            })
+            .join()
+            .unwrap();
         }
     }
 }

@@ -8,7 +8,7 @@ mod pair;
 use std::sync::Arc;
 
 use pair::{End, quiet, websocket_client};
-use storm_proto::framing::{Delimiter, Framer, LengthPrefix};
+use storm_proto::framing::{Decoded, Delimiter, Framer, FramingError, LengthPrefix};
 use storm_proto::{Connection, DisconnectReason, Instant, Options, OwnedMessage};
 
 const NOW: Instant = Instant::from_secs(1);
@@ -151,6 +151,72 @@ fn tight_server() -> Connection {
     end.connection
 }
 
+/// Messages behind start codes, as H.264 has them: the end of one is the start of the next.
+#[derive(Debug)]
+struct StartCodes;
+
+const START: &[u8] = b"\0\0\x01";
+
+impl Framer for StartCodes {
+    fn decode(&self, buffered: &[u8], _: &mut usize) -> Result<Decoded, FramingError> {
+        let head = &buffered[..buffered.len().min(START.len())];
+        if !START.starts_with(head) {
+            return Err(FramingError::Custom("no start code"));
+        }
+        let found = buffered.windows(START.len()).skip(START.len()).position(|at| at == START);
+        Ok(match found {
+            Some(at) => {
+                let end = START.len() + at;
+                Decoded::Message { payload: START.len()..end, consumed: end }
+            }
+            None => Decoded::More { at_least: 1 },
+        })
+    }
+
+    fn encode_head(&self, _: &[u8], out: &mut Vec<u8>) -> Result<(), FramingError> {
+        out.extend_from_slice(START);
+        Ok(())
+    }
+}
+
+fn start_codes() -> Vec<u8> {
+    let messages: [&[u8]; 7] = [b"one", b"", b"two", b"\0", b"three\x01", b"\0\0\x02", b"end"];
+    messages.iter().flat_map(|message| [START, message].concat()).collect()
+}
+
+/// A byte of length, and twenty bytes behind each message that the framer wants to see.
+#[derive(Debug)]
+struct FarAhead;
+
+impl Framer for FarAhead {
+    fn decode(&self, buffered: &[u8], _: &mut usize) -> Result<Decoded, FramingError> {
+        let end = 1 + usize::from(buffered[0]);
+        Ok(match (end + 20).checked_sub(buffered.len()) {
+            None | Some(0) => Decoded::Message { payload: 1..end, consumed: end },
+            Some(missing) => Decoded::More { at_least: missing },
+        })
+    }
+
+    fn encode_head(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FramingError> {
+        out.push(payload.len() as u8);
+        Ok(())
+    }
+}
+
+/// Answers in one way, whatever it is shown.
+#[derive(Debug)]
+struct Broken(fn(usize) -> Decoded);
+
+impl Framer for Broken {
+    fn decode(&self, buffered: &[u8], _: &mut usize) -> Result<Decoded, FramingError> {
+        Ok((self.0)(buffered.len()))
+    }
+
+    fn encode_head(&self, _: &[u8], _: &mut Vec<u8>) -> Result<(), FramingError> {
+        Ok(())
+    }
+}
+
 fn framed(framer: impl Framer) -> Connection {
     Connection::framed(Arc::new(framer), quiet(), NOW)
 }
@@ -208,6 +274,15 @@ fn scripts() -> Vec<Script> {
         script("long delimiter", || framed(Delimiter::new(b"<end>")), &[b"a<en<end><end>b<end>"]),
         script("line over the limit", || framed(Delimiter::lines().limit(8)), &[b"12345678\n123456789\n"]),
         script("length prefix", || framed(LengthPrefix::new()), &[b"\0\0\0\x03abc\0\0\0\0\0\0\0\x05he"]),
+        script("start codes", || framed(StartCodes), &[&start_codes()]),
+        script("start codes around a large message", || framed(StartCodes), &[b"\0\0\x01", &large, b"\0\0\x01a\0\0\x01"]),
+        script("no start code", || framed(StartCodes), &[b"\0\0\x01a\0\0\x01b\0\0\x01x\0\0\x02"]),
+        script("a framer that looks far ahead", || framed(FarAhead), &[&[1, b'a'].repeat(70), &[0; 20], &[9; 12]]),
+        script("a framer that panics", || framed(Broken(|_| panic!("on purpose"))), &[b"abc"]),
+        script("a framer that consumes nothing", || framed(Broken(|_| Decoded::Message { payload: 0..0, consumed: 0 })), &[b"abc"]),
+        script("a framer that consumes too much", || framed(Broken(|len| Decoded::Message { payload: 0..0, consumed: len + 1 })), &[b"abc"]),
+        script("a framer whose payload is elsewhere", || framed(Broken(|_| Decoded::Message { payload: 0..2, consumed: 1 })), &[b"abc"]),
+        script("a framer that wants too much", || framed(Broken(|_| Decoded::More { at_least: usize::MAX })), &[b"abc"]),
         script("length over the limit", || framed(LengthPrefix::new().limit(4)), &[b"\0\0\0\x04abcd\0\0\0\x05"]),
     ]
 }

@@ -119,6 +119,21 @@ impl Assembly {
         self.filled = self.filled.min(len);
     }
 
+    /// Drops the first `n` bytes, and gives back memory that the others do not need.
+    pub(crate) fn consume(&mut self, n: usize) {
+        if n >= self.filled {
+            return self.release();
+        }
+        self.bytes.copy_within(n..self.filled, 0);
+        self.filled -= n;
+        self.bytes.truncate(self.filled);
+        let before = self.bytes.capacity();
+        self.bytes.shrink_to(with_spare(self.filled));
+        if let Some(budget) = &self.budget {
+            budget.give(counted(before) - counted(self.bytes.capacity()));
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.filled
     }

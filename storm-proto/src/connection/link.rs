@@ -24,6 +24,7 @@ use super::reason::{Cause, Cut, DisconnectReason, Side, cause_of};
 use super::receiver::Event;
 use super::sender::Sender;
 use crate::error::{Error, LocalError, ProtocolError, TransportError};
+use crate::framing::FramingError;
 use crate::timer::TimerTable;
 use crate::websocket::Role;
 use crate::websocket::frame::close::CloseFrame;
@@ -206,6 +207,9 @@ impl Link {
                     ProtocolError::ReceiveMemory { limit } => {
                         (Side::Local, Error::Local(LocalError::ReceiveMemory { limit }))
                     }
+                    ProtocolError::Framing(error) if error.is_of_framer() => {
+                        (Side::Local, Error::Local(LocalError::Framer(error)))
+                    }
                     error => (Side::Remote, Error::Peer(error)),
                 };
                 self.end(DisconnectReason::fault(side, cause_of(&error), blamed), now);
@@ -361,6 +365,16 @@ impl Link {
         if self.sender.is_overrun() {
             self.finish(overrun(), true);
         }
+    }
+
+    /// Ends the connection if its framer has panicked; to be called after whatever encodes.
+    /// Returns true if it has.
+    pub(crate) fn note_framer(&mut self, now: Instant) -> bool {
+        let failed = self.sender.has_framer_failed();
+        if failed {
+            self.end(framer_failed(), now);
+        }
+        failed
     }
 
     /// This side stops reading (a handler is busy, or its answers wait), or goes on.
@@ -640,6 +654,7 @@ impl Link {
         let mut reason = match &self.reason {
             Some(reason) => (**reason).clone(),
             None if self.sender.is_overrun() => overrun(),
+            None if self.sender.has_framer_failed() => framer_failed(),
             None => DisconnectReason::new(Side::Local, Cause::Aborted),
         };
         reason.add_undelivered(self.sender.unsent(wire));
@@ -717,6 +732,12 @@ fn is_final(error: Option<&Error>) -> bool {
         Some(Error::Tls(_)) => true,
         _ => false,
     }
+}
+
+/// A framer has panicked while it encoded.
+fn framer_failed() -> DisconnectReason {
+    let error = Error::Local(LocalError::Framer(FramingError::Panicked));
+    DisconnectReason::fault(Side::Local, Cause::HandlerFailed, error)
 }
 
 /// A message did not fit where that ends the connection.

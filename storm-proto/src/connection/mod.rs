@@ -216,6 +216,7 @@ impl Connection {
                 event => self.link.event(event, now),
             }
         }
+        self.link.note_framer(now);
     }
 
     /// `n` bytes arrived; they are handed over with the calls that follow.
@@ -373,6 +374,7 @@ impl Connection {
     /// with [`Connection::offer`] to save an allocation.
     pub fn written(&mut self, n: usize, now: Instant) -> Option<Spare> {
         self.wire.advance(n);
+        self.link.note_framer(now);
         self.link.wrote(n, &self.wire, now);
         if n == 0 && !self.wire.is_empty() { self.wire.shrink() } else { self.wire.take_spare() }
     }
@@ -427,6 +429,7 @@ impl Connection {
 
     /// Time has come to `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.link.note_framer(now);
         self.link.handle_timeout(now);
         if let (true, Opening::Client(handshake)) = (self.link.is_finished(), &mut self.opening)
             && handshake.is_refused()

@@ -17,11 +17,15 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use self::unsent::Lengths;
+use crate::connection::assembly::LARGE;
 use crate::websocket::frame::header;
 
 /// A tail this long becomes a chunk: one buffer of this size is what the kernel
 /// takes at once, and growing further would only copy.
 const CHUNK: usize = 64 << 10;
+
+/// A larger buffer for frames beside the queue is not kept.
+const MAX_DRAFT: usize = 4 << 10;
 
 /// Where control frames that wait can stand: behind the frame that is being written, which
 /// is two chunks at most, and before all else.
@@ -42,6 +46,8 @@ pub struct Spare(Box<Queue>);
 struct Queue {
     chunks: VecDeque<Chunk>,
     tail: Vec<u8>,
+    /// Room for a frame beside `tail`, if there was use for it.
+    draft: Vec<u8>,
     /// Bytes of the first chunk (of `tail`, if there is no chunk) already written.
     head_sent: usize,
     /// Bytes not yet written, over all chunks.
@@ -155,33 +161,31 @@ impl Outbox {
     /// Appends frames that `write` makes; whatever it appends must be whole frames
     /// or end with the header of a payload that follows by reference.
     #[inline]
-    pub(crate) fn push_frames<R, E>(
-        &mut self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<R, E>,
-    ) -> Result<R, E> {
+    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue();
         let before = queue.tail.len();
-        let written = write(&mut queue.tail);
-        if written.is_err() {
-            queue.tail.truncate(before);
-        }
+        write(&mut queue.tail);
         queue.queued += queue.tail.len() - before;
         if queue.tail.len() >= CHUNK {
             queue.close_tail();
         }
-        written
     }
 
-    /// As [`Outbox::push_frames`], for frames that cannot be refused.
-    #[inline]
-    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let written = self.push_frames(|out| {
-            write(out);
-            Ok::<(), core::convert::Infallible>(())
-        });
-        match written {
-            Ok(()) => {}
-            Err(never) => match never {},
+    /// Lends an empty buffer for a frame that may come to nothing; see [`Outbox::put_back`].
+    pub(crate) fn draft(&mut self) -> Vec<u8> {
+        let queue = self.queue();
+        let unused = if queue.tail.is_empty() { &mut queue.tail } else { &mut queue.draft };
+        core::mem::take(unused)
+    }
+
+    /// Takes the buffer of [`Outbox::draft`] back, after [`Outbox::adopt`] or without it.
+    pub(crate) fn put_back(&mut self, mut draft: Vec<u8>) {
+        let queue = self.queue();
+        draft.clear();
+        if queue.tail.capacity() == 0 {
+            queue.tail = draft;
+        } else if (1..=MAX_DRAFT).contains(&draft.capacity()) {
+            queue.draft = draft;
         }
     }
 
@@ -209,6 +213,9 @@ impl Outbox {
         }
         let queue = self.queue();
         queue.queued += frames.len();
+        if !queue.tail.is_empty() && frames.len() >= LARGE {
+            queue.close_tail();
+        }
         if queue.tail.is_empty() {
             core::mem::swap(&mut queue.tail, frames);
         } else {
@@ -626,14 +633,18 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_nothing_behind() {
+    fn a_draft_that_comes_to_nothing_leaves_nothing_behind() {
         let mut outbox = Outbox::new();
-        push(&mut outbox, b"kept");
-        let failed = outbox.push_frames(|out| {
-            out.extend_from_slice(b"half");
-            Err("no")
-        });
-        assert_eq!(failed, Err::<(), _>("no"));
-        assert_eq!(drain(&mut outbox), b"kept");
+        for frame in [&b"one,"[..], b"two,", b"three"] {
+            let mut draft = outbox.draft();
+            draft.extend_from_slice(b"half");
+            outbox.put_back(draft);
+            let mut draft = outbox.draft();
+            assert!(draft.is_empty());
+            draft.extend_from_slice(frame);
+            outbox.adopt(&mut draft);
+            outbox.put_back(draft);
+        }
+        assert_eq!(drain(&mut outbox), b"one,two,three");
     }
 }

@@ -52,7 +52,7 @@ pub enum Cause {
     RateLimited,
     /// The unfinished messages of all sessions take as much memory as they may.
     ReceiveMemory,
-    /// A handler or a middleware panicked.
+    /// A handler, a middleware or a framer panicked, or a framer broke its contract.
     HandlerFailed,
 }
 
@@ -237,6 +237,7 @@ pub(crate) fn cause_of(error: &ProtocolError) -> Cause {
             Cause::MessageTooBig
         }
         ProtocolError::ReceiveMemory { .. } => Cause::ReceiveMemory,
+        ProtocolError::Framing(error) if error.is_of_framer() => Cause::HandlerFailed,
         _ => Cause::ProtocolError,
     }
 }

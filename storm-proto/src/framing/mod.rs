@@ -1,6 +1,6 @@
 //! Messages on a plain TCP stream: where one ends and the next begins.
 //!
-//! A [`Framer`] only finds borders. Buffering, limits on memory and the resumable
+//! A [`Framer`] only finds boundaries. Buffering, limits on memory and the resumable
 //! scan are the reader's business, so a framer is stateless and one value serves
 //! all connections. Three come with the crate: [`Raw`] (no borders: chunks as
 //! they arrive), [`LengthPrefix`] and [`Delimiter`].
@@ -19,6 +19,12 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::error::OptionError;
+
+/// What one message of a framer without a limit of its own may take.
+pub(crate) const DEFAULT_MAX_MESSAGE: usize = 16 << 20;
+
+/// What may stand around a message, and how far a framer may look beyond its end.
+pub(crate) const MAX_AROUND: usize = 64 << 10;
 
 /// Finds messages in a stream of bytes, and wraps messages for it.
 ///
@@ -47,7 +53,11 @@ use crate::error::OptionError;
 /// }
 /// ```
 pub trait Framer: fmt::Debug + Send + Sync + 'static {
-    /// Finds the first whole message in `buffered`, which starts at a border.
+    /// Finds the first whole message in `buffered`, which starts at a boundary.
+    ///
+    /// The answer must depend on the bytes only, not on how many calls brought them. It may need
+    /// bytes behind the message, such as the start code of the next one: these are not consumed,
+    /// and `buffered` of the next call starts with them.
     ///
     /// `scanned` is 0 for a new message. A framer that has to search may store how
     /// far it got; it finds the number again when it is called with the same bytes
@@ -56,16 +66,29 @@ pub trait Framer: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// If the bytes cannot be the start of a message or of one within the limit.
     /// The connection ends.
+    ///
+    /// # Panics
+    /// A panic, or an answer that is impossible, ends the connection as this side's fault
+    /// ([`LocalError::Framer`](crate::LocalError::Framer)), and the framer is not asked for it
+    /// again. Without the feature `std` a panic passes to the caller of the connection, which is
+    /// not to be used afterwards.
     fn decode(&self, buffered: &[u8], scanned: &mut usize) -> Result<Decoded, FramingError>;
 
-    /// Appends what stands before `payload` on the wire.
+    /// Appends what stands before `payload` on the wire. `out` holds nothing of other messages.
     ///
     /// # Errors
     /// If this payload cannot be framed. The send fails and nothing of it is queued.
+    ///
+    /// # Panics
+    /// A panic ends the connection as one of [`Framer::decode`] does, also one of
+    /// [`Framer::encode_tail`]. Nothing of the message is queued; those before it are written.
+    /// Both run under the lock of the session, which they must not use.
     fn encode_head(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FramingError>;
 
     /// The longest message in bytes that this framing lets through, if it has a limit: a server
-    /// has memory for several of them ([`Server::max_receive_memory`]). `None` by default.
+    /// has memory for several of them ([`Server::max_receive_memory`]). `None` by default, which
+    /// means 16 MiB. A message for which [`Framer::decode`] needs to see 64 KiB more than that is
+    /// [`FramingError::TooLong`].
     ///
     /// [`Server::max_receive_memory`]: crate::service::Server::max_receive_memory
     fn max_message(&self) -> Option<usize> {
@@ -116,6 +139,17 @@ pub enum FramingError {
     ContainsDelimiter,
     /// A rule of an application's own framer was broken.
     Custom(&'static str),
+    /// The framer gave an impossible answer: a fault of this side.
+    BrokenContract(&'static str),
+    /// The framer panicked: a fault of this side.
+    Panicked,
+}
+
+impl FramingError {
+    /// Returns true if the framer itself failed, and not what it was given.
+    pub(crate) const fn is_of_framer(&self) -> bool {
+        matches!(self, FramingError::BrokenContract(_) | FramingError::Panicked)
+    }
 }
 
 impl fmt::Display for FramingError {
@@ -126,6 +160,10 @@ impl fmt::Display for FramingError {
             }
             FramingError::ContainsDelimiter => f.write_str("the payload contains the delimiter"),
             FramingError::Custom(rule) => f.write_str(rule),
+            FramingError::BrokenContract(rule) => {
+                write!(f, "the framer broke its contract: {rule}")
+            }
+            FramingError::Panicked => f.write_str("the framer panicked"),
         }
     }
 }

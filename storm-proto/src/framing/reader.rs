@@ -2,15 +2,17 @@
 //!
 //! A message that lies in the input as a whole is lent from there. One that is cut
 //! is copied together, with as little of what follows as possible, so that the
-//! next one is lent from the input again.
+//! next one is lent from the input again. A framer that looks ahead may have seen bytes of
+//! the next message when it finds the end of this one: these are kept and shown again.
 
 use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Decoded, Framer, FramingError};
+use super::{DEFAULT_MAX_MESSAGE, Decoded, Framer, FramingError, MAX_AROUND};
 use crate::connection::assembly::{Assembly, LARGE};
 use crate::connection::budget::Budget;
+use crate::contain::catch;
 use crate::error::ProtocolError;
 use crate::message::{Kind, Message};
 
@@ -20,16 +22,20 @@ const FIRST_STEP: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Reader {
     framer: Arc<dyn Framer>,
-    /// The start of a message that is not complete.
+    /// The most of one message that the framer is shown.
+    most: usize,
+    /// The start of a message that is not complete, behind what was lent of it.
     partial: Assembly,
+    /// Where in `partial` that message starts.
+    start: usize,
+    /// The framer was not asked about `partial` as it is.
+    unseen: bool,
     /// How far the framer has searched `partial`.
     scanned: usize,
     /// How many bytes are missing at least, as the framer said.
     missing: usize,
     /// The message lent last, if it was large and assembled.
     backing: Bytes,
-    /// `partial` was lent and is to be given back.
-    lent: bool,
     failed: bool,
 }
 
@@ -43,13 +49,16 @@ enum Found<'i> {
 
 impl Reader {
     pub(crate) fn new(framer: Arc<dyn Framer>) -> Reader {
+        let most = framer.max_message().unwrap_or(DEFAULT_MAX_MESSAGE).saturating_add(MAX_AROUND);
         Reader {
             framer,
+            most,
             partial: Assembly::default(),
+            start: 0,
+            unseen: false,
             scanned: 0,
             missing: 1,
             backing: Bytes::new(),
-            lent: false,
             failed: false,
         }
     }
@@ -71,6 +80,7 @@ impl Reader {
             Found::Failed(error) => {
                 self.failed = true;
                 self.partial.release();
+                (self.start, self.unseen) = (0, false);
                 *input = &mut [];
                 Some(Err(error))
             }
@@ -83,36 +93,38 @@ impl Reader {
     }
 
     pub(crate) fn assembled(&self) -> usize {
-        self.partial.len()
+        self.partial.len() - self.start
     }
 
     /// Room for the rest of a large message, if one is under way.
     pub(crate) fn direct(&mut self) -> Option<&mut [u8]> {
-        let large = !self.lent && self.partial.len() >= LARGE && self.missing >= LARGE;
+        let large = self.start == 0 && self.partial.len() >= LARGE && self.missing >= LARGE;
         if large { self.partial.room(self.missing) } else { None }
     }
 
     pub(crate) fn direct_filled(&mut self, n: usize) {
         let n = self.partial.commit(n).len();
         self.missing = self.missing.saturating_sub(n);
+        self.unseen = true;
     }
 
     /// The start of a message that the stream ended in.
     pub(crate) fn unfinished(&mut self) -> Bytes {
-        self.take_back();
+        self.compact();
+        self.unseen = false;
         self.partial.take()
     }
 
     fn find<'i>(&mut self, input: &mut &'i mut [u8]) -> Found<'i> {
-        if self.partial.len() > 0 {
+        if self.partial.len() > self.start {
             return self.find_across(input);
         }
         if input.is_empty() {
             return Found::Nothing;
         }
-        self.scanned = 0;
-        match decode(&*self.framer, input, &mut self.scanned) {
+        match decode(&*self.framer, self.most, input, &mut self.scanned) {
             Ok(Decoded::Message { payload, consumed }) => {
+                self.scanned = 0;
                 let (message, rest) = core::mem::take(input).split_at_mut(consumed);
                 *input = rest;
                 Found::InInput(&message[payload])
@@ -132,26 +144,34 @@ impl Reader {
     fn find_across<'i>(&mut self, input: &mut &'i mut [u8]) -> Found<'i> {
         let mut step = FIRST_STEP;
         loop {
-            let before = self.partial.len();
-            let (piece, _) = input.split_at(self.missing.max(step).min(input.len()));
-            if let Err(error) = self.partial.push(piece) {
-                return Found::Failed(error);
+            let mut before = self.partial.len();
+            if !core::mem::take(&mut self.unseen) {
+                if input.is_empty() {
+                    return Found::Nothing;
+                }
+                self.compact();
+                before = self.partial.len();
+                let (piece, _) = input.split_at(self.missing.max(step).min(input.len()));
+                if let Err(error) = self.partial.push(piece) {
+                    return Found::Failed(error);
+                }
+                step = step.saturating_mul(2);
             }
             match self.decode_partial() {
                 Ok(Decoded::Message { payload, consumed }) => {
-                    let taken = consumed.saturating_sub(before);
+                    let (from, end) = (self.start, self.start + consumed);
+                    let taken = end.saturating_sub(before);
                     *input = &mut core::mem::take(input)[taken..];
-                    self.partial.truncate(consumed);
-                    return Found::Assembled(payload);
+                    self.partial.truncate(end.max(before));
+                    (self.start, self.scanned, self.missing) = (end, 0, 1);
+                    // The framer has looked ahead: the next message starts here.
+                    self.unseen = self.partial.len() > end;
+                    return Found::Assembled(from + payload.start..from + payload.end);
                 }
                 Ok(Decoded::More { at_least }) => {
                     let moved = self.partial.len() - before;
                     *input = &mut core::mem::take(input)[moved..];
                     self.missing = at_least;
-                    step = step.saturating_mul(2);
-                    if input.is_empty() {
-                        return Found::Nothing;
-                    }
                 }
                 Err(error) => return Found::Failed(error.into()),
             }
@@ -159,49 +179,68 @@ impl Reader {
     }
 
     fn decode_partial(&mut self) -> Result<Decoded, FramingError> {
-        decode(&*self.framer, self.partial.as_slice(), &mut self.scanned)
+        let buffered = &self.partial.as_slice()[self.start..];
+        decode(&*self.framer, self.most, buffered, &mut self.scanned)
     }
 
     fn lend(&mut self, payload: core::ops::Range<usize>) -> Message<'_> {
-        if self.partial.len() < LARGE {
-            self.lent = true;
+        if self.unseen || self.partial.len() < LARGE {
             return Message::binary(&self.partial.as_slice()[payload]);
         }
+        self.start = 0;
         self.backing = self.partial.take().slice(payload);
         Message::backed(Kind::Binary, &self.backing)
     }
 
+    /// The message that was lent last is not needed any more.
     fn take_back(&mut self) {
-        if self.lent {
-            self.lent = false;
-            self.partial.release();
+        // What stays is moved only when less than half of the buffer does: many short messages
+        // in one buffer do not move each other.
+        if 2 * self.start > self.partial.len() {
+            self.compact();
         }
         if !self.backing.is_empty() {
             self.backing = Bytes::new();
         }
-        if self.partial.len() == 0 {
-            self.scanned = 0;
+    }
+
+    /// Gives back what was lent of `partial`.
+    fn compact(&mut self) {
+        if self.start > 0 {
+            self.partial.consume(core::mem::take(&mut self.start));
         }
     }
 }
 
-/// Asks the framer, and does not trust its ranges: it may be an application's own.
+/// Asks the framer about the start of `buffered`, and believes nothing: it may be an
+/// application's own, and panic. It is shown no more than `most`, so that its memory is bounded
+/// and its verdict does not depend on how the bytes were cut.
 fn decode(
     framer: &dyn Framer,
+    most: usize,
     buffered: &[u8],
     scanned: &mut usize,
 ) -> Result<Decoded, FramingError> {
-    let decoded = framer.decode(buffered, scanned)?;
-    match &decoded {
-        Decoded::Message { payload, consumed } => {
-            let ordered = payload.start <= payload.end && payload.end <= *consumed;
-            if !ordered || *consumed == 0 || *consumed > buffered.len() {
-                return Err(FramingError::Custom("the framer returned a range outside its input"));
-            }
+    let shown = &buffered[..buffered.len().min(most)];
+    let decoded = catch(|| framer.decode(shown, scanned)).ok_or(FramingError::Panicked)??;
+    match decoded {
+        Decoded::Message { consumed: 0, .. } => {
+            Err(FramingError::BrokenContract("it found a message and consumed nothing"))
         }
-        Decoded::More { .. } => {}
+        Decoded::Message { consumed, .. } if consumed > shown.len() => {
+            Err(FramingError::BrokenContract("it consumed more than it was shown"))
+        }
+        Decoded::Message { payload, consumed }
+            if payload.start > payload.end || payload.end > consumed =>
+        {
+            Err(FramingError::BrokenContract("the payload lies outside of what it consumed"))
+        }
+        Decoded::More { at_least } if at_least.max(1) > most - shown.len() => {
+            Err(FramingError::TooLong { limit: most })
+        }
+        Decoded::More { at_least } => Ok(Decoded::More { at_least: at_least.max(1) }),
+        message => Ok(message),
     }
-    Ok(decoded)
 }
 
 #[cfg(test)]

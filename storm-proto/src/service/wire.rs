@@ -428,6 +428,8 @@ impl<T: Transport> Wire<T> {
         // What may be on its way already must not be overtaken.
         if !self.transport.is_committed() {
             inner.link.sender.take(&mut self.outbox);
+            // What had waited is encoded now.
+            inner.link.note_framer(self.now);
         }
         shared.publish(&inner);
         let timeout = inner.link.poll_timeout().map(|(at, _)| at);

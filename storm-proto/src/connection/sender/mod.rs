@@ -13,8 +13,9 @@ use crate::connection::assembly::LARGE;
 use crate::connection::flow::WaterMarks;
 use crate::connection::outbox::{Control, Outbox};
 use crate::connection::slow::{Key, Loss, Outgoing, Slow, SlowConsumer};
+use crate::contain::catch;
 use crate::error::SendError;
-use crate::framing::Framer;
+use crate::framing::{Framer, FramingError};
 use crate::message::{Kind, Message};
 use crate::websocket::Role;
 use crate::websocket::deflate::{Agreed, Deflater, GROWTH};
@@ -44,6 +45,8 @@ pub struct Sender {
     lent: usize,
     /// False once a Close is queued or the connection is over.
     open: bool,
+    /// The framer panicked.
+    framer_failed: bool,
     /// Something was refused, and the low mark was not reached since.
     pressured: bool,
     /// Bytes of answers: sent while a message was handled, and not written. What is written
@@ -102,6 +105,7 @@ impl Sender {
             behind,
             lent: 0,
             open: true,
+            framer_failed: false,
             pressured: false,
             answers: 0,
             choked: false,
@@ -593,35 +597,60 @@ impl Sender {
         });
     }
 
+    /// Queues what the framer makes of a message. The framer writes beside the queue: one that
+    /// fails half-way leaves nothing behind.
     fn push_framed(&mut self, message: Message<'_>) -> Result<(), SendError> {
         let Encoding::Framed(framer) = &self.encoding else { return Err(SendError::Closed) };
-        let payload = message.as_bytes();
+        if self.framer_failed {
+            return Err(SendError::Closed);
+        }
+        let (marks, queued, payload) = (self.marks, self.queued(), message.as_bytes());
         let reference = by_reference(&message);
+        let mut frame = self.outbox.draft();
         // What stands behind a payload that is queued by reference.
         let mut tail = Vec::new();
-        if reference.is_some() {
-            framer.encode_tail(payload, &mut tail);
-        }
-        let (marks, queued) = (self.marks, self.queued());
-        let pushed = self.outbox.push_frames(|out| {
-            let start = out.len();
-            framer.encode_head(payload, out).map_err(SendError::Framing)?;
-            let mut size = out.len() - start + payload.len() + tail.len();
-            if reference.is_none() && marks.fits(queued, size) {
-                out.extend_from_slice(payload);
-                framer.encode_tail(payload, out);
-                size = out.len() - start;
+        let framed = catch(|| {
+            framer.encode_head(payload, &mut frame).map_err(SendError::Framing)?;
+            let mut size = frame.len() + payload.len();
+            if !marks.fits(queued, size) {
+                return Err(SendError::Full);
+            }
+            if reference.is_some() {
+                framer.encode_tail(payload, &mut tail);
+                size += tail.len();
+            } else {
+                frame.extend_from_slice(payload);
+                framer.encode_tail(payload, &mut frame);
+                size = frame.len();
             }
             if marks.fits(queued, size) { Ok(size) } else { Err(SendError::Full) }
         });
-        self.pressured |= pushed == Err(SendError::Full);
-        let size = pushed?;
-        if let Some(bytes) = reference {
-            self.outbox.push_payload(bytes.clone(), bytes.len());
-            self.outbox.push(|out| out.extend_from_slice(&tail));
+        let framed = framed.unwrap_or(Err(SendError::Framing(FramingError::Panicked)));
+        if let Ok(size) = framed {
+            self.outbox.adopt(&mut frame);
+            if let Some(bytes) = reference {
+                self.outbox.push_payload(bytes.clone(), bytes.len());
+                self.outbox.adopt(&mut tail);
+            }
+            self.outbox.note(payload.len(), size);
         }
-        self.outbox.note(payload.len(), size);
-        Ok(())
+        self.outbox.put_back(frame);
+        self.pressured |= framed == Err(SendError::Full);
+        self.note_framer(framed.map(drop))
+    }
+
+    /// A framer that panicked is not asked again: nothing more is accepted or encoded.
+    fn note_framer<T>(&mut self, framed: Result<T, SendError>) -> Result<T, SendError> {
+        if matches!(framed, Err(SendError::Framing(FramingError::Panicked))) {
+            self.framer_failed = true;
+            self.end();
+        }
+        framed
+    }
+
+    /// True once the framer has panicked: the connection is to end.
+    pub(crate) const fn has_framer_failed(&self) -> bool {
+        self.framer_failed
     }
 }
 
@@ -655,7 +684,7 @@ pub(crate) const fn data_opcode(kind: Kind) -> OpCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::{Delimiter, FramingError, LengthPrefix};
+    use crate::framing::{Delimiter, LengthPrefix};
     use crate::websocket::frame::close_code::CloseCode;
 
     fn server(limit: usize) -> Sender {

@@ -8,7 +8,9 @@ use crate::connection::flow::WaterMarks;
 use crate::connection::slow::{
     Backlog, Key, Lag, MAX_WAITING, Outgoing, Slow, SlowConsumer, Waiting,
 };
+use crate::contain::catch;
 use crate::error::SendError;
+use crate::framing::FramingError;
 use crate::websocket::deflate::GROWTH;
 use crate::websocket::frame::close::CloseFrame;
 use crate::websocket::frame::header;
@@ -129,7 +131,8 @@ impl Sender {
                 sent => sent,
             };
         }
-        let size = self.size_of(message)?;
+        let size = self.size_of(message);
+        let size = self.note_framer(size)?;
         if !self.may_wait(size, key.as_ref()) {
             return self.refused(len, has_key);
         }
@@ -232,9 +235,13 @@ impl Sender {
         let payload = message.payload();
         if let Encoding::Framed(framer) = &self.encoding {
             let mut around = Vec::new();
-            framer.encode_head(payload, &mut around).map_err(SendError::Framing)?;
-            framer.encode_tail(payload, &mut around);
-            return Ok(around.len() + payload.len());
+            let framed = catch(|| {
+                framer.encode_head(payload, &mut around)?;
+                framer.encode_tail(payload, &mut around);
+                Ok(())
+            });
+            let framed = framed.unwrap_or(Err(FramingError::Panicked));
+            return framed.map(|()| around.len() + payload.len()).map_err(SendError::Framing);
         }
         let most = payload.len() + if self.deflater.is_some() { GROWTH } else { 0 };
         Ok(header::encoded_len(most, self.is_masked()) + most)
@@ -282,7 +289,7 @@ mod tests {
     use crate::connection::assembly::LARGE;
     use crate::connection::outbox::Outbox;
     use crate::connection::slow::Loss;
-    use crate::framing::{Delimiter, FramingError, LengthPrefix};
+    use crate::framing::{Delimiter, LengthPrefix};
     use crate::websocket::frame::close_code::CloseCode;
     use crate::websocket::prepared::Prepared;
     use crate::{Message, Random};

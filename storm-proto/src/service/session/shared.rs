@@ -156,7 +156,8 @@ impl Shared {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic while the lock is held can only be one of ours; the state is whole.
+        // Of the application only framers run under the lock, and `Clone` of attached values:
+        // their panics are caught, or have changed nothing. The state is whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -289,7 +290,8 @@ impl Shared {
         let lag = inner.link.sender.take_lag();
         let lags = !was_lagging && inner.link.sender.is_backpressured();
         inner.link.settle();
-        if inner.link.is_finished() && !inner.is_over() {
+        let ends = inner.link.note_framer((self.identity.clock)()) || inner.link.is_finished();
+        if ends && !inner.is_over() {
             self.changed(inner);
         } else {
             drop(inner);
