@@ -66,6 +66,10 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("unfinished messages of all sessions", bytes(budget::DEFAULT)),
         ("line or other delimited message", bytes(Delimiter::DEFAULT_LIMIT)),
         ("length-prefixed message", bytes(LengthPrefix::DEFAULT_LIMIT)),
+        (
+            "message of a framer without a limit of its own",
+            bytes(crate::framing::DEFAULT_MAX_MESSAGE),
+        ),
         ("outbox of a session", bytes(WaterMarks::default().limit())),
         (
             "messages that wait unencoded, with `DropOldest`, `KeepLatest` or keys",
