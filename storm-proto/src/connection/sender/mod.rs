@@ -601,9 +601,6 @@ impl Sender {
     /// fails half-way leaves nothing behind.
     fn push_framed(&mut self, message: Message<'_>) -> Result<(), SendError> {
         let Encoding::Framed(framer) = &self.encoding else { return Err(SendError::Closed) };
-        if self.framer_failed {
-            return Err(SendError::Closed);
-        }
         let (marks, queued, payload) = (self.marks, self.queued(), message.as_bytes());
         let reference = by_reference(&message);
         let mut frame = self.outbox.draft();
@@ -639,7 +636,7 @@ impl Sender {
         self.note_framer(framed.map(drop))
     }
 
-    /// A framer that panicked is not asked again: nothing more is accepted or encoded.
+    /// A framer that panicked ends its connection: nothing more is accepted.
     fn note_framer<T>(&mut self, framed: Result<T, SendError>) -> Result<T, SendError> {
         if matches!(framed, Err(SendError::Framing(FramingError::Panicked))) {
             self.framer_failed = true;

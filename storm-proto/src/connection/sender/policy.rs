@@ -204,8 +204,15 @@ impl Sender {
             && let Some(waiting) = slow.backlog.pop()
         {
             // A framing that took it when it was sent takes it now; one that does not loses it.
-            if self.encode_outgoing(waiting.message()).is_err() {
+            let encoded = self.encode_outgoing(waiting.message());
+            if encoded.is_err() {
                 slow.drop_one(waiting.len());
+            }
+            if encoded == Err(SendError::Framing(FramingError::Panicked)) {
+                // It is not asked again for what would make it panic again.
+                while let Some(waiting) = slow.backlog.pop() {
+                    slow.drop_one(waiting.len());
+                }
             }
         }
         self.marks = marks;
