@@ -13,7 +13,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -52,7 +51,7 @@ pub(crate) struct Reader {
     /// If compression was agreed on.
     inflater: Option<Box<Inflater>>,
     /// The payload of a control frame that was cut.
-    control: Vec<u8>,
+    control: Option<Box<CutControl>>,
     /// The message lent last, if it was large and assembled.
     backing: Option<Box<Bytes>>,
     lent: Lent,
@@ -71,6 +70,33 @@ struct Frame {
     /// Turned so that its first byte belongs to the next byte of the payload.
     key: [u8; 4],
     rest: usize,
+}
+
+/// The payload of a control frame as far as it has arrived.
+#[derive(Debug)]
+struct CutControl {
+    bytes: [u8; MAX_CONTROL],
+    len: u8,
+}
+
+impl Default for CutControl {
+    fn default() -> CutControl {
+        CutControl { bytes: [0; MAX_CONTROL], len: 0 }
+    }
+}
+
+impl CutControl {
+    /// Appends a piece of a payload whose length was checked.
+    fn push(&mut self, piece: &[u8]) {
+        let free = &mut self.bytes[usize::from(self.len)..];
+        let n = piece.len().min(free.len());
+        free[..n].copy_from_slice(&piece[..n]);
+        self.len += n as u8;
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
 }
 
 /// Which buffer the last event was lent from.
@@ -117,7 +143,7 @@ impl Reader {
             utf8: Utf8::default(),
             message: Assembly::default(),
             inflater: None,
-            control: Vec::new(),
+            control: None,
             backing: None,
             lent: Lent::Nothing,
             invalid_text: false,
@@ -392,7 +418,7 @@ impl Reader {
         frame.rest -= piece.len();
         let (fin, opcode, more) = (frame.fin, frame.opcode, frame.rest > 0);
         if opcode.is_control() {
-            self.control.extend_from_slice(piece);
+            self.control.get_or_insert_default().push(piece);
         } else if self.compressed {
             self.inflate(|inflater, message, limit| inflater.push(piece, message, limit))?;
         } else {
@@ -473,7 +499,8 @@ impl Reader {
         if opcode == OpCode::Close {
             self.end();
         }
-        match control_step(opcode, &self.control) {
+        let payload = self.control.as_deref().map_or(&[][..], CutControl::as_slice);
+        match control_step(opcode, payload) {
             Ok(Step::Ping(payload)) => Event::Ping(payload),
             Ok(Step::Pong(payload)) => Event::Pong(payload),
             Ok(Step::Close(code, reason)) => Event::Close { code, reason },
@@ -496,7 +523,7 @@ impl Reader {
         match self.lent {
             Lent::Nothing => {}
             Lent::Message(_) => self.message.release(),
-            Lent::Control => self.control = Vec::new(),
+            Lent::Control => self.control = None,
         }
         self.lent = Lent::Nothing;
         self.backing = None;
