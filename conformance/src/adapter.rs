@@ -50,7 +50,7 @@ impl Adapter for OnTokio {
     type Runtime = Tokio;
 
     fn runtime(&self) -> Tokio {
-        Tokio
+        Tokio::default()
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -144,6 +144,8 @@ macro_rules! other_scenarios {
                 a_finished_closing_handshake_is_the_end,
                 a_client_waits_for_no_fin_of_its_server,
                 a_fault_ends_its_session_though_the_peer_stays,
+                connect_returns_after_on_connected,
+                an_on_connected_that_hangs_is_a_timeout,
             }
             unix {
                 a_stale_socket_file_is_replaced_and_a_live_one_is_not,

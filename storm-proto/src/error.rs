@@ -392,6 +392,8 @@ impl From<std::io::Error> for TransportError {
 pub enum SendError {
     /// The connection is closing or closed.
     Closed,
+    /// A reconnecting client has no session: it has none yet, or is about to reconnect.
+    NotConnected,
     /// The outbox is full: the peer reads more slowly than this side writes.
     Full,
     /// The outbox is full, and the policy is to drop the message
@@ -407,6 +409,7 @@ impl SendError {
     pub const fn name(self) -> &'static str {
         match self {
             SendError::Closed => "closed",
+            SendError::NotConnected => "not_connected",
             SendError::Full => "full",
             SendError::Dropped => "dropped",
             SendError::Framing(_) => "unframed",
@@ -418,6 +421,9 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SendError::Closed => f.write_str("the session is closed"),
+            SendError::NotConnected => {
+                f.write_str("not connected yet: wait for `connected()`, or send in `on_connected`")
+            }
             SendError::Full => f.write_str("the outbox is full: the peer reads too slowly"),
             SendError::Dropped => f.write_str("dropped: the peer reads too slowly"),
             SendError::Framing(error) => error.fmt(f),

@@ -15,9 +15,9 @@ pub use crate::server::drain::Drain;
 pub use crate::server::origins::{OriginError, Origins};
 pub use crate::server::rate::Rate;
 pub use crate::service::{
-    Address, Audience, BindAddress, Callbacks, ClientMetrics, ConnectError, ControlFrame,
-    Delivering, Delivery, ErrorContext, Failure, GroupChange, Handler, HandlerResult, Hub,
-    JoinError, KeepAlive, MessageStream, Metrics, Middleware, OpenError, Outcome, RateLimit,
+    Address, Audience, BindAddress, Callbacks, ClientMetrics, ClientState, ConnectError,
+    ControlFrame, Delivering, Delivery, ErrorContext, Failure, GroupChange, Handler, HandlerResult,
+    Hub, JoinError, KeepAlive, MessageStream, Metrics, Middleware, OpenError, Outcome, RateLimit,
     Refused, Retry, SendWait, ServerMetrics, Session, SocketOptions, State, Stopped, StreamError,
     Totals, Unopened, middleware,
 };

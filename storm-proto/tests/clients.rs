@@ -3,14 +3,17 @@
 
 mod sim;
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use sim::tools::{Journal, accept, masked, poll, seconds};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{
-    ConnectError, Failure, Handler, Inbox, Reconnecting, Retry, Session, State,
+    ClientState, ConnectError, Failure, Handler, Inbox, Middleware, Outcome, Reconnecting, Retry,
+    Session, State,
 };
 use storm_proto::websocket::handshake::{Accept, HandshakeError, ServerHandshake};
 use storm_proto::{
@@ -319,7 +322,7 @@ fn a_client_comes_back_after_every_kind_of_loss() {
     first.reset();
     assert_eq!(scribe.journal.take(), ["disconnected 1 TransportError", "retry 1 after a loss"]);
     assert!(client.session().is_none());
-    assert_eq!(client.send("x"), Err(SendError::Closed));
+    assert_eq!(client.send("x"), Err(SendError::NotConnected));
     Sim::pass(seconds(1));
     let second = serve();
     assert_eq!(Sim::block_on(client.connected()).unwrap().id(), 2);
@@ -361,7 +364,7 @@ fn a_plain_client_comes_back_as_well_and_sends_nothing_meanwhile() {
     let client = client.handler(scribe.clone()).reconnect(RETRIES).unwrap();
     Sim::run();
     assert_eq!(scribe.journal.take(), ["retry 1 after a failed connect"]);
-    assert_eq!(client.send("x"), Err(SendError::Closed));
+    assert_eq!(client.send("x"), Err(SendError::NotConnected));
     Sim::refuse(false);
     Sim::pass(seconds(1));
     let first = Sim::dialled();
@@ -373,7 +376,7 @@ fn a_plain_client_comes_back_as_well_and_sends_nothing_meanwhile() {
         scribe.journal.take(),
         ["connected 2", "disconnected 2 Closed", "retry 2 after a loss"]
     );
-    assert_eq!(client.send("x"), Err(SendError::Closed));
+    assert_eq!(client.send("x"), Err(SendError::NotConnected));
     let all = [
         session.send("x"),
         session.send_prepared(&Prepared::new("x")),
@@ -611,4 +614,215 @@ fn a_proxy_that_refuses_is_told_apart_from_the_server() {
     assert!(poll(&mut connect).is_none());
     Sim::pass(seconds(3));
     assert!(matches!(poll(&mut connect), Some(Err(ConnectError::Timeout(_)))));
+}
+
+// The beginning: `on_connected` comes first.
+
+/// Logs in, once the test lets it.
+#[derive(Clone, Default)]
+struct Login {
+    journal: Journal,
+    gate: Arc<Mutex<(bool, Option<Waker>)>>,
+}
+
+impl Login {
+    fn open_gate(&self) {
+        let mut gate = self.gate.lock().unwrap();
+        gate.0 = true;
+        gate.1.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Handler for Login {
+    async fn on_connected(&self, session: &Session) {
+        poll_fn(|cx| {
+            let mut gate = self.gate.lock().unwrap();
+            gate.1 = Some(cx.waker().clone());
+            if gate.0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        session.send("login").unwrap();
+    }
+
+    async fn on_message(&self, _: &Session, message: Message<'_>) {
+        self.journal.note(String::from_utf8_lossy(message.as_bytes()));
+    }
+
+    async fn on_disconnected(&self, _: &Session, reason: &DisconnectReason) {
+        self.journal.note(format!("{:?}", reason.cause));
+    }
+}
+
+impl Middleware for Login {
+    fn on_connect(&self, _: &Session) {
+        self.journal.note("connect");
+    }
+
+    fn outbound(&self, _: &Session, _: Message<'_>) -> Outcome {
+        self.journal.note("outbound");
+        Outcome::Pass
+    }
+}
+
+fn lines() -> Client {
+    Client::new("tcp://example:1").framed(Delimiter::lines()).connect_timeout(seconds(10))
+}
+
+#[test]
+fn connect_returns_after_on_connected() {
+    let login = Login::default();
+    let mut connect = Box::pin(lines().handler(login.clone()).connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    server.send(b"early\n");
+    Sim::pass(seconds(9));
+    assert!(poll(&mut connect).is_none(), "the handler has not returned");
+    login.open_gate();
+    let session = poll(&mut connect).unwrap().unwrap();
+    session.send("first").unwrap();
+    assert_eq!(server.take(), b"login\nfirst\n");
+    assert_eq!(login.journal.take(), ["early"]);
+    drop(session);
+    Sim::pass(seconds(100));
+    assert!(!server.is_ended(), "the handler keeps it");
+    server.send(b"late\n");
+    assert_eq!(login.journal.take(), ["late"]);
+}
+
+#[test]
+fn open_returns_after_middleware_has_seen_the_session() {
+    let login = Login::default();
+    let mut open = Box::pin(lines().middleware(login.clone()).open());
+    let inbox = poll(&mut open).unwrap().unwrap();
+    inbox.session().send("x").unwrap();
+    assert_eq!(login.journal.take(), ["connect", "outbound"]);
+}
+
+#[test]
+fn an_on_connected_that_does_not_return_is_a_timeout() {
+    let login = Login::default();
+    let mut connect = Box::pin(lines().handler(login.clone()).connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    Sim::pass(seconds(10));
+    assert!(matches!(poll(&mut connect), Some(Err(ConnectError::Timeout(_)))));
+    assert!(server.is_reset());
+    assert_eq!(login.journal.take(), ["Aborted"], "its last event comes");
+}
+
+#[test]
+fn a_connect_that_is_dropped_in_on_connected_aborts_its_session() {
+    let login = Login::default();
+    let mut connect = Box::pin(lines().handler(login.clone()).connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    drop(connect);
+    Sim::run();
+    assert!(server.is_reset());
+    assert_eq!(login.journal.take(), ["Aborted"]);
+}
+
+#[test]
+fn a_session_that_ends_in_on_connected_is_returned() {
+    // By the server.
+    let login = Login::default();
+    let mut connect = Box::pin(lines().handler(login.clone()).connect());
+    assert!(poll(&mut connect).is_none());
+    Sim::dialled().reset();
+    // Nothing is read while the call is pending: its first write fails.
+    login.open_gate();
+    let session = poll(&mut connect).unwrap().unwrap();
+    Sim::run();
+    assert_eq!(session.reason().unwrap().cause, Cause::TransportError);
+    // By its own close, and by a panic.
+    let closes = lines().on_connected(Session::close);
+    let session = Sim::block_on(closes.connect()).unwrap();
+    assert_eq!(session.state(), State::Closing);
+    let panics = lines().on_connected(|session| assert!(session.id() == 0, "on purpose"));
+    let session = Sim::block_on(panics.connect()).unwrap();
+    assert_eq!(session.state(), State::Closing);
+}
+
+#[test]
+fn a_reconnecting_client_is_connected_after_on_connected() {
+    let login = Login::default();
+    let client = lines().handler(login.clone()).reconnect(RETRIES).unwrap();
+    Sim::run();
+    let server = Sim::dialled();
+    let mut connected = Box::pin(client.connected());
+    assert!(poll(&mut connected).is_none());
+    assert_eq!(client.state(), ClientState::Connecting { attempt: 0 });
+    assert_eq!((client.session(), client.send("x")), (None, Err(SendError::NotConnected)));
+    login.open_gate();
+    Sim::run();
+    poll(&mut connected).unwrap().unwrap().send("first").unwrap();
+    assert_eq!(server.take(), b"login\nfirst\n");
+}
+
+#[test]
+fn a_reconnecting_client_tells_its_state() {
+    Sim::refuse(true);
+    let (_, client) = coming_back(Reconnect::fixed(seconds(7)).max_attempts(2));
+    assert_eq!(client.state(), ClientState::Waiting { attempt: 1, delay: seconds(7) });
+    assert_eq!(client.send("x"), Err(SendError::NotConnected));
+    Sim::refuse(false);
+    Sim::pass(Duration::from_millis(6_999));
+    assert!(Sim::nobody_dialled(), "no chance, no growth");
+    Sim::pass(Duration::from_millis(1));
+    assert_eq!(client.state(), ClientState::Connecting { attempt: 1 });
+    let server = serve();
+    assert_eq!(client.state(), ClientState::Open);
+    client.session().unwrap().close_with(storm_proto::CloseCode::NORMAL, "").unwrap();
+    assert_eq!(client.state(), ClientState::Closing);
+    server.take();
+    server.send(b"\x88\x02\x03\xe8");
+    Sim::run();
+    assert_eq!(client.state(), ClientState::Stopped, "it waits for no FIN");
+    assert_eq!(client.send("x"), Err(SendError::Closed));
+    Sim::refuse(true);
+    let (_, client) = coming_back(Reconnect::fixed(seconds(7)).max_attempts(1));
+    Sim::pass(seconds(7));
+    assert_eq!((client.state(), client.send("x")), (ClientState::GaveUp, Err(SendError::Closed)));
+}
+
+#[test]
+fn a_lost_session_is_followed_by_the_next_though_its_socket_lingers() {
+    let (scribe, _client) = coming_back(Reconnect::fixed(seconds(1)));
+    let first = serve();
+    first.send(b"\x88\x02\x03\xe8");
+    first.take();
+    assert!(!first.is_ended(), "the server is to end the stream first");
+    Sim::pass(seconds(1));
+    serve();
+    let told = ["connected 1", "disconnected 1 Closed", "retry 1 after a loss", "connected 2"];
+    assert_eq!(scribe.journal.take(), told);
+    Sim::pass(seconds(4));
+    assert!(first.is_ended());
+}
+
+#[test]
+fn retry_if_overrides_what_is_tried_again() {
+    let refuse = |status: &str| {
+        Sim::run();
+        let server = Sim::dialled();
+        server.take();
+        server.send(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    };
+    let client = Client::new("ws://example").retry_if(|failure| match failure {
+        Failure::Connect(error) => match error.status() {
+            Some(418) => panic!("on purpose"),
+            status => status == Some(404),
+        },
+        failure => failure.is_retryable(),
+    });
+    let client = client.reconnect(Reconnect::fixed(seconds(1))).unwrap();
+    refuse("404");
+    assert_eq!(client.state(), ClientState::Waiting { attempt: 1, delay: seconds(1) });
+    Sim::pass(seconds(1));
+    refuse("503");
+    assert_eq!(client.state(), ClientState::GaveUp);
+    let client = Client::new("ws://example").retry_if(|_| panic!("on purpose"));
+    let client = client.reconnect(Reconnect::fixed(seconds(1))).unwrap();
+    refuse("503");
+    assert!(matches!(client.state(), ClientState::Waiting { attempt: 1, .. }));
 }

@@ -20,7 +20,7 @@ fn serve(address: &str) -> Result<Stopped> {
     let echo = Server::bind(address)
         .websocket(WebSocket::default())
         .on_message(|session, message| session.send(message));
-    let echo = echo.runtime(storm_tokio::Tokio);
+    let echo = echo.runtime(storm_tokio::Tokio::default());
     let listening = format!("echo at ws://{address}/");
     tokio::runtime::Runtime::new()?.block_on(sample::serve(echo, listening))
 }

@@ -41,7 +41,7 @@ fn serve(address: &str) -> Result<Stopped> {
             println!("[{id}] {reason}; {sent} bytes sent, {received} received");
         })
         .on_error(|context, error| println!("{context}: {error}"));
-    let echo = echo.runtime(storm_tokio::Tokio);
+    let echo = echo.runtime(storm_tokio::Tokio::default());
     let listening = format!("echo at {address}");
     tokio::runtime::Runtime::new()?.block_on(sample::serve(echo, listening))
 }

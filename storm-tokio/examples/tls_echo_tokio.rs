@@ -30,7 +30,7 @@ fn serve(address: &str) -> Result<Stopped, Box<dyn Error>> {
         })
         .on_disconnected(|session, reason| println!("[{}] {reason}", session.id()))
         .on_error(|context, error| println!("{context}: {error}"));
-    let echo = echo.runtime(storm_tokio::Tokio);
+    let echo = echo.runtime(storm_tokio::Tokio::default());
     let listening = format!("echo over TLS at {address}");
     Ok(tokio::runtime::Runtime::new()?.block_on(sample::serve(echo, listening))?)
 }

@@ -10,16 +10,30 @@ use std::time::Duration;
 
 use storm_proto::Instant;
 use storm_proto::service::{Address, Ends, ListenOptions, Runtime, SocketOptions};
+use tokio::runtime::Handle;
 
 use crate::client;
 use crate::server::Listener;
 use crate::transport::Transport;
 
-/// The tokio runtime that a call is made in.
+/// The tokio runtime that a call is made in, with IO and time enabled.
 ///
-/// Starting a server and connecting a client must happen inside of one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tokio;
+/// Starting a server and connecting a client must happen inside of one, and fail elsewhere.
+/// What they return can be used from anywhere: it keeps a handle on that runtime.
+#[derive(Clone, Debug, Default)]
+pub struct Tokio(Option<Handle>);
+
+impl Tokio {
+    fn handle(&self) -> io::Result<Handle> {
+        match &self.0 {
+            Some(handle) => Ok(handle.clone()),
+            None => Handle::try_current().map_err(|_| io::Error::other(NO_RUNTIME)),
+        }
+    }
+}
+
+const NO_RUNTIME: &str =
+    "no tokio runtime here: call this inside of `Runtime::block_on`, `#[tokio::main]` or a task";
 
 impl Runtime for Tokio {
     type Transport = Transport;
@@ -34,12 +48,17 @@ impl Runtime for Tokio {
         Instant::from_nanos(epoch().elapsed().as_nanos() as u64)
     }
 
+    fn in_context(&self) -> io::Result<Tokio> {
+        self.handle().map(|handle| Tokio(Some(handle)))
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        drop(tokio::spawn(task));
+        drop(self.handle()?.spawn(task));
         Ok(())
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send {
+        let _context = self.0.as_ref().map(Handle::enter);
         tokio::time::sleep_until(to_tokio(at))
     }
 

@@ -1,8 +1,12 @@
 //! When a session begins and ends for the application, whatever the peer does with its socket.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use storm_proto::Cause;
+use storm_proto::service::{ConnectError, Handler, Runtime, Session, Transport};
 
 use super::client::listen;
 use super::harness::{Harness, PATIENCE, teller, until};
@@ -63,4 +67,45 @@ pub(crate) fn a_fault_ends_its_session_though_the_peer_stays<H: Harness>() {
     until(|| server.running().connections() == 0);
     rude.send(&[0; 1 << 20]);
     assert!(rude.rest().is_empty(), "what still comes is discarded");
+}
+
+pub(crate) fn connect_returns_after_on_connected<H: Harness>() {
+    let server = H::start(H::websocket());
+    for _ in 0..20 {
+        let greeted = Arc::new(AtomicBool::new(false));
+        let greets = greeted.clone();
+        let client = H::client(server.url()).on_connected(move |session| {
+            session.send("login").unwrap();
+            greets.store(true, Ordering::SeqCst);
+        });
+        let session = H::connect(client).unwrap();
+        assert!(greeted.load(Ordering::SeqCst));
+        session.close();
+    }
+}
+
+pub(crate) fn an_on_connected_that_hangs_is_a_timeout<H: Harness>() {
+    let server = H::start(H::websocket());
+    let (release, released) = channel::<()>();
+    let released = Mutex::new(released);
+    let client = H::client(server.url()).connect_timeout(Duration::from_millis(200));
+    let error = if <H::Runtime as Runtime>::Transport::BLOCKS {
+        let hang = move |_: &Session| {
+            let _ = released.lock().unwrap().recv();
+        };
+        H::connect(client.on_connected(hang)).unwrap_err()
+    } else {
+        H::connect(client.handler(Hangs)).unwrap_err()
+    };
+    assert!(matches!(error, ConnectError::Timeout(_)), "{error}");
+    until(|| server.running().connections() == 0);
+    drop(release);
+}
+
+struct Hangs;
+
+impl Handler for Hangs {
+    async fn on_connected(&self, _: &Session) {
+        std::future::pending().await
+    }
 }

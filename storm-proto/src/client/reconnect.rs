@@ -40,6 +40,8 @@ pub struct Reconnect {
     /// one that was open for less counts as another failure in the row, so that a server
     /// that accepts and closes is not hammered.
     pub stable_after: Duration,
+    /// Whether a delay is drawn at random below its ceiling, or is the ceiling; true.
+    pub jitter: bool,
 }
 
 impl Reconnect {
@@ -52,7 +54,23 @@ impl Reconnect {
             factor: 2,
             max_attempts: None,
             stable_after: Duration::from_secs(10),
+            jitter: true,
         }
+    }
+
+    /// The same delay before every retry, without growth and without chance.
+    ///
+    /// Use it where few clients share a server: many that lose it at once come back at once.
+    #[must_use]
+    pub const fn fixed(delay: Duration) -> Reconnect {
+        Reconnect { initial: delay, cap: delay, factor: 1, jitter: false, ..Reconnect::new() }
+    }
+
+    /// Sets whether delays are drawn at random below their ceiling.
+    #[must_use]
+    pub const fn jitter(mut self, on: bool) -> Reconnect {
+        self.jitter = on;
+        self
     }
 
     /// Sets the ceiling of the first delay.
@@ -206,7 +224,11 @@ impl Backoff {
         }
         // On top and not at least: all clients may have been told the same.
         let asked = after.unwrap_or_default().min(MAX_RETRY_AFTER);
-        let delay = asked.saturating_add(up_to(self.ceiling, &mut self.random));
+        let drawn = match self.options.jitter {
+            true => up_to(self.ceiling, &mut self.random),
+            false => self.ceiling,
+        };
+        let delay = asked.saturating_add(drawn);
         let ceiling = self.ceiling.saturating_mul(self.options.factor.max(1));
         self.ceiling = ceiling.min(self.options.cap);
         Next::Wait { delay, attempt: self.failures }

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::sync::atomic::AtomicBool;
 use core::time::Duration;
+use std::boxed::Box;
 use std::string::String;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
@@ -11,11 +12,12 @@ use std::vec::Vec;
 use super::callbacks::subscribing::{names::*, subscriptions};
 use super::connect_error::ConnectError;
 use super::connector::{Connector, Way};
-use super::driver::drive;
+use super::greeting::Greeting;
 use super::inbox::{self, Inbox};
 use super::middleware::{Chain, Middleware};
 use super::options::SocketOptions;
-use super::reconnecting::Reconnecting;
+use super::race::before;
+use super::reconnecting::{Failure, Reconnecting};
 use super::runtime::Runtime;
 use crate::client::proxy::Proxy;
 use crate::client::reconnect::Reconnect;
@@ -63,6 +65,7 @@ impl<R: Runtime + Default> Client<R> {
             way: Way::Direct,
             connect_timeout: CONNECT_TIMEOUT,
             probed: AtomicBool::new(false),
+            retry_if: None,
             #[cfg(feature = "tls")]
             tls: OnceLock::new(),
         };
@@ -115,6 +118,25 @@ impl<R: Runtime, H> Client<R, H> {
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connector.connect_timeout = timeout;
         self
+    }
+
+    /// Sets after which failures a reconnecting client tries again, in place of
+    /// [`Failure::is_retryable`]. `false` gives up. Not asked after a close by this side, which
+    /// is the end in any case. A panic in `f` leaves the decision to `is_retryable`.
+    ///
+    /// ```
+    /// # use storm_proto::service::{Client, Failure, Runtime};
+    /// # fn never_give_up<R: Runtime + Default>() -> Client<R> {
+    /// Client::new("ws://example").retry_if(|failure: &Failure| match failure {
+    ///     // A service that is being deployed.
+    ///     Failure::Connect(error) if error.status() == Some(404) => true,
+    ///     failure => failure.is_retryable(),
+    /// })
+    /// # }
+    /// ```
+    pub fn retry_if(mut self, f: impl Fn(&Failure) -> bool + Send + Sync + 'static) -> Self {
+        self.connector.retry_if = Some(Box::new(f));
+        self.uses("retry_if")
     }
 
     /// Sets the deadlines of the open connection, but for those that are set by themselves, before
@@ -236,6 +258,7 @@ impl<R: Runtime, H> Client<R, H> {
             connector.way = Way::Through(proxy);
         }
         connector.options = options;
+        connector.runtime = connector.runtime.in_context().map_err(ConnectError::of_runtime)?;
         Ok((connector, self.handler))
     }
 
@@ -264,26 +287,41 @@ subscriptions! {
 }
 
 impl<R: Runtime, H: Handler> Client<R, H> {
-    /// Connects: name look-up, every address, the opening handshake, under one deadline.
-    /// The session then lives in the background until it is closed.
+    /// Connects: name look-up, every address, the opening handshake and `on_connected`, under
+    /// one deadline. The session then lives in the background until it is closed.
+    ///
+    /// Returns once [`Handler::on_connected`] has returned, so what that sends goes first.
+    /// **Deadlock:** an `on_connected` that waits for something the caller does after this call
+    /// returns keeps both waiting until the deadline. A session that `on_connected` or the server
+    /// has closed meanwhile, or whose `on_connected` panicked, is returned as well:
+    /// [`Session::state`] and [`Session::reason`] tell.
+    ///
+    /// The handler keeps the connection in use: dropping every handle of the session does not
+    /// close it. [`Session::close`] does.
     ///
     /// # Errors
-    /// Says at what it failed; see [`ConnectError`]. Every socket is closed then.
+    /// Says at what it failed; see [`ConnectError`]. Every socket is closed then. If
+    /// `on_connected` does not return before the deadline, the session is aborted and the error
+    /// is [`ConnectError::Timeout`].
     ///
     /// # Cancel safety
-    /// Dropping the future before it is ready closes the socket.
+    /// Dropping the future before it is ready closes the socket. A session that was in
+    /// `on_connected` is aborted, and its last event still comes.
     pub fn connect(self) -> R::Wait<impl Future<Output = Result<Session, ConnectError>>> {
         R::wait(self.connect_once())
     }
 
     async fn connect_once(self) -> Result<Session, ConnectError> {
-        self.refuse(&["on_reconnecting"], "needs reconnect: this client connects once")?;
+        self.refuse(
+            &["on_reconnecting", "retry_if"],
+            "needs reconnect: this client connects once",
+        )?;
         let (connector, handler) = self.checked()?;
+        let deadline = R::now() + connector.connect_timeout;
         let driver = connector.connect(&Arc::new(handler), 1).await?;
-        let session = driver.host.guard.session.clone();
-        let spawned = connector.runtime.spawn(drive(driver));
-        spawned.map_err(|error| ConnectError::Transport(error.into()))?;
-        Ok(session)
+        let greeting = Greeting::new(connector.runtime.clone(), driver)?;
+        let greeted = before(&connector.runtime, deadline, greeting.greeted()).await;
+        greeted.unwrap_or(Err(ConnectError::Timeout(connector.connect_timeout)))
     }
 
     /// Connects in the background, and again whenever the connect fails or the session is
@@ -293,7 +331,8 @@ impl<R: Runtime, H: Handler> Client<R, H> {
     ///
     /// # Errors
     /// [`ConnectError::Uri`], [`ConnectError::NoTls`], [`ConnectError::Option`] or
-    /// `ConnectError::Tls`: no attempt could succeed.
+    /// `ConnectError::Tls`: no attempt could succeed. [`ConnectError::Runtime`] outside of the
+    /// runtime that it is to run on.
     pub fn reconnect(self, options: Reconnect) -> Result<Reconnecting<R>, ConnectError> {
         options.check()?;
         let (connector, handler) = self.checked()?;

@@ -2,6 +2,8 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::io;
+use std::sync::Arc;
 
 use super::probe::Probe;
 use super::session::Session;
@@ -36,8 +38,10 @@ pub enum ConnectError {
     Proxy(ProxyError),
     /// The server refused or does not speak WebSocket; or what was to be sent cannot be.
     Handshake(HandshakeError),
-    /// The deadline over all of it passed.
+    /// The deadline over all of it passed, possibly in a call of `on_connected`.
     Timeout(Duration),
+    /// Local: there is no runtime to run on, or it takes no more tasks. Its message says which.
+    Runtime(Arc<io::Error>),
 }
 
 impl ConnectError {
@@ -123,6 +127,10 @@ impl ConnectError {
         ConnectError::Handshake(HandshakeError::EndOfStream)
     }
 
+    pub(crate) fn of_runtime(error: io::Error) -> ConnectError {
+        ConnectError::Runtime(Arc::new(error))
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
             #[cfg(feature = "tls")]
@@ -130,7 +138,10 @@ impl ConnectError {
                 TlsErrorKind::Corrupt | TlsErrorKind::Truncated => Verdict::RETRY,
                 _ => Verdict::Final,
             },
-            ConnectError::Uri(_) | ConnectError::NoTls | ConnectError::Option(_) => Verdict::Final,
+            ConnectError::Uri(_)
+            | ConnectError::NoTls
+            | ConnectError::Option(_)
+            | ConnectError::Runtime(_) => Verdict::Final,
             ConnectError::Transport(_) | ConnectError::Timeout(_) => Verdict::RETRY,
             ConnectError::Proxy(error) => error.verdict(),
             ConnectError::Handshake(error) => Verdict::of_handshake(error),
@@ -157,6 +168,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Transport(error) => error.fmt(f),
             ConnectError::Proxy(error) => error.fmt(f),
             ConnectError::Handshake(error) => error.fmt(f),
+            ConnectError::Runtime(error) => error.fmt(f),
             ConnectError::Timeout(timeout) => {
                 write!(f, "not connected within {} ms", timeout.as_millis())
             }

@@ -22,6 +22,7 @@ use super::opening::{open_client, open_tunnel};
 use super::options::SocketOptions;
 use super::probe::PROBE_WAIT;
 use super::race::{before, in_time};
+use super::reconnecting::Failure;
 use super::runtime::{Address, Ends, Runtime};
 use super::session::{Identity, Lagging, Session, lagging};
 use super::stage::Stage;
@@ -55,10 +56,15 @@ pub(crate) struct Connector<R> {
     pub(crate) connect_timeout: Duration,
     /// The server was asked what it speaks, since it closed without an answer.
     pub(crate) probed: AtomicBool,
+    /// Which failures of a client that comes back are tried again.
+    pub(crate) retry_if: Option<RetryIf>,
     /// Asked for, or made when the first secure address is connected to.
     #[cfg(feature = "tls")]
     pub(crate) tls: OnceLock<TlsClient>,
 }
+
+/// See [`Client::retry_if`](super::Client::retry_if).
+pub(crate) type RetryIf = Box<dyn Fn(&Failure) -> bool + Send + Sync>;
 
 /// How the server is reached.
 #[derive(Clone, Debug)]

@@ -170,6 +170,11 @@ fn live<T: Transport, H: Handler, S: Sleep>(
                 Err(cut) => over = is_over(session, cut),
             }
         }
+        if guard.permit.is_none() {
+            // A client is returned to its caller now, before anything is read.
+            shared.greeted();
+            yield_once().await;
+        }
         while !over {
             let input = poll_fn(|cx| wire.poll_input(cx, shared, Some(&mut receiver))).await;
             let Some(mut input) = input else { break };
@@ -266,6 +271,18 @@ fn live<T: Transport, H: Handler, S: Sleep>(
             input.give();
         }
         Box::pin(hang_up(wire, &host)).await
+    })
+}
+
+/// Lets whoever polls this look at something else.
+fn yield_once() -> impl Future<Output = ()> {
+    let mut yielded = false;
+    poll_fn(move |cx| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
 }
 

@@ -6,12 +6,14 @@ use core::marker::PhantomData;
 use core::pin::pin;
 use core::task::{Poll, Waker};
 use core::time::Duration;
+use std::boxed::Box;
 use std::sync::{Arc, PoisonError};
 use std::vec::Vec;
 
 use super::connect_error::ConnectError;
 use super::connector::Connector;
-use super::driver::drive;
+use super::driver::{Driver, drive};
+use super::greeting::Driving;
 use super::handler::Handler;
 use super::metrics::{ClientMetrics, Ledger, with_open};
 use super::publish::{self, Whose};
@@ -20,9 +22,9 @@ use super::runtime::Runtime;
 use super::session::{Session, State};
 use super::sync::{Mutex, MutexGuard};
 use super::trace;
-use crate::client::reconnect::{Backoff, Next, Reconnect};
+use crate::client::reconnect::{Backoff, Next, Reconnect, Verdict};
 use crate::connection::reason::{DisconnectReason, Side};
-use crate::contain::{self, wake_all};
+use crate::contain::{self, catch, wake_all};
 use crate::error::SendError;
 use crate::message::Message;
 use crate::random::Random;
@@ -34,6 +36,32 @@ use crate::random::Random;
 pub struct Reconnecting<R> {
     standing: Arc<Standing>,
     runtime: PhantomData<fn() -> R>,
+}
+
+/// Where a reconnecting client is in its life: see [`Reconnecting::state`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ClientState {
+    /// A connection attempt is under way, `on_connected` included.
+    Connecting {
+        /// The number of the retry since all was well; 0 for the first attempt.
+        attempt: u32,
+    },
+    /// A session is open.
+    Open,
+    /// Its session is closing, or its last event is being handled.
+    Closing,
+    /// It waits before the next attempt.
+    Waiting {
+        /// The number of the retry that comes next, from 1.
+        attempt: u32,
+        /// How long the wait is from its beginning.
+        delay: Duration,
+    },
+    /// It is over: stopped, or closed by this side.
+    Stopped,
+    /// It is over: it gave up. [`Reconnecting::stopped`] tells on what.
+    GaveUp,
 }
 
 /// What a client that comes back is about to do.
@@ -75,6 +103,12 @@ struct Standing {
 #[derive(Default)]
 struct Inner {
     session: Option<Session>,
+    /// `on_connected` of the session has returned.
+    greeted: bool,
+    /// The number of the retry that is under way, or is waited for.
+    attempt: u32,
+    /// How long that wait is.
+    pause: Option<Duration>,
     /// Independent of where the loop is: a client that was stopped in a pause does not
     /// come back.
     stopping: bool,
@@ -103,11 +137,17 @@ impl<R: Runtime> Reconnecting<R> {
         };
         let runtime = coming_back.connector.runtime.clone();
         let spawned = runtime.spawn(coming_back.run());
-        spawned.map_err(|error| ConnectError::Transport(error.into()))?;
+        spawned.map_err(ConnectError::of_runtime)?;
         Ok(Reconnecting { standing, runtime: PhantomData })
     }
 
-    /// The open session, if there is one now.
+    /// Where the client is in its life.
+    #[must_use]
+    pub fn state(&self) -> ClientState {
+        self.standing.lock().state()
+    }
+
+    /// The open session, if there is one now whose `on_connected` has returned.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         self.standing.session()
@@ -131,12 +171,22 @@ impl<R: Runtime> Reconnecting<R> {
     /// Sends through the open session; see [`Session::send`].
     ///
     /// # Errors
-    /// As [`Session::send`]; [`SendError::Closed`] while there is no session.
+    /// As [`Session::send`]; [`SendError::NotConnected`] while there is no open session whose
+    /// `on_connected` has returned, [`SendError::Closed`] once none will come any more.
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), SendError> {
-        self.session().ok_or(SendError::Closed)?.send(message)
+        let inner = self.standing.lock();
+        let is_over = inner.over || inner.stopping;
+        let session = inner.open();
+        drop(inner);
+        match session {
+            Some(session) => session.send(message),
+            None if is_over => Err(SendError::Closed),
+            None => Err(SendError::NotConnected),
+        }
     }
 
-    /// Waits for an open session; `None` once none will come any more.
+    /// Waits for an open session whose `on_connected` has returned; `None` once none will come
+    /// any more. Not to be waited for in `on_connected` itself.
     ///
     /// # Cancel safety
     /// Safe: dropping the future changes nothing.
@@ -191,7 +241,26 @@ impl fmt::Display for Failure {
     }
 }
 
-impl core::error::Error for Failure {}
+impl core::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Failure::Connect(error) => error.source(),
+            Failure::Lost(reason) => reason.source(),
+        }
+    }
+}
+
+impl Failure {
+    /// Returns true if another attempt may succeed: the session was lost, or
+    /// [`ConnectError::is_retryable`] says so.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Failure::Connect(error) => error.is_retryable(),
+            Failure::Lost(_) => true,
+        }
+    }
+}
 
 /// The loop.
 struct ComingBack<R, H> {
@@ -211,26 +280,28 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
             let begun = R::now();
             let connected = self.connector.connect(&self.handler, number);
             let Some(connected) = self.standing.unless_stopped(connected).await else { return };
-            let (failure, next) = match connected {
+            let failure = match connected {
                 Ok(driver) => {
                     let session = driver.host.guard.session.clone();
                     self.backoff.connected(R::now());
                     self.standing.opened(session.clone(), R::now() - begun);
-                    drive(driver).await;
+                    self.drive(driver).await;
                     let Some(reason) = session.reason() else { return };
                     if self.standing.closed() || is_on_purpose(&reason) {
                         return;
                     }
-                    (Failure::Lost(reason), self.backoff.lost(R::now()))
+                    Failure::Lost(reason)
                 }
                 Err(error) => {
                     self.standing.lock().failed += 1;
                     publish::connect_failed();
-                    let verdict = error.verdict();
-                    (Failure::Connect(Arc::new(error)), self.backoff.failed(verdict))
+                    Failure::Connect(Arc::new(error))
                 }
             };
-            let Next::Wait { delay, attempt } = next else { return self.give_up(failure).await };
+            let Next::Wait { delay, attempt } = self.next(&failure) else {
+                return self.give_up(failure).await;
+            };
+            self.standing.pause(attempt, Some(delay));
             let retry = Retry::Waiting { attempt, delay, failure };
             self.standing.lock().retries += 1;
             publish::retrying();
@@ -240,6 +311,46 @@ impl<R: Runtime, H: Handler> ComingBack<R, H> {
             if before(&self.connector.runtime, R::now() + delay, pause).await.is_some() {
                 return;
             }
+            self.standing.pause(attempt, None);
+        }
+    }
+
+    /// Runs a session until its last event is handled. What lingers then goes its own way.
+    async fn drive(&self, driver: Driver<R::Transport, H, R>) {
+        let session = driver.host.guard.session.clone();
+        let mut driving: Driving = Box::pin(drive(driver));
+        let mut greeted = false;
+        let finished = poll_fn(|cx| {
+            let finished = driving.as_mut().poll(cx).is_ready();
+            // The driver yields once after `on_connected`.
+            if !greeted && session.shared().is_greeted() {
+                greeted = true;
+                self.standing.change(|inner| inner.greeted = true);
+            }
+            match finished || session.shared().is_handled() {
+                true => Poll::Ready(finished),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        if !finished {
+            // Without a place for it the socket is closed at once.
+            let _ = self.connector.runtime.spawn(driving);
+        }
+    }
+
+    /// What follows a failure.
+    fn next(&mut self, failure: &Failure) -> Next {
+        let asked = self.connector.retry_if.as_ref().and_then(|retry| catch(|| retry(failure)));
+        if !asked.unwrap_or_else(|| failure.is_retryable()) {
+            return Next::GiveUp;
+        }
+        match failure {
+            Failure::Lost(_) => self.backoff.lost(R::now()),
+            Failure::Connect(error) => match error.verdict() {
+                Verdict::Final => self.backoff.failed(Verdict::RETRY),
+                verdict => self.backoff.failed(verdict),
+            },
         }
     }
 
@@ -295,6 +406,7 @@ impl Standing {
     fn opened(&self, session: Session, after: Duration) {
         let stopping = self.change(|inner| {
             inner.session = Some(session.clone());
+            inner.greeted = false;
             inner.ledger.opened(after);
             inner.stopping
         });
@@ -322,6 +434,12 @@ impl Standing {
             publish::ended(Whose::Client, uptime, &reason, news);
         }
         stopping
+    }
+
+    /// Notes which retry is waited for, or under way. Nobody waits for that.
+    fn pause(&self, attempt: u32, delay: Option<Duration>) {
+        let mut inner = self.lock();
+        (inner.attempt, inner.pause) = (attempt, delay);
     }
 
     fn stop(&self) {
@@ -373,6 +491,19 @@ impl Standing {
 
 impl Inner {
     fn open(&self) -> Option<Session> {
-        self.session.clone().filter(|session| session.state() == State::Open)
+        let session = self.session.clone().filter(|_| self.greeted);
+        session.filter(|session| session.state() == State::Open)
+    }
+
+    fn state(&self) -> ClientState {
+        let session = self.session.as_ref().map(Session::state);
+        match (session, self.pause) {
+            _ if self.over && self.failure.is_some() => ClientState::GaveUp,
+            _ if self.over => ClientState::Stopped,
+            (Some(State::Open), _) if self.greeted => ClientState::Open,
+            (Some(State::Closing | State::Closed), _) => ClientState::Closing,
+            (None, Some(delay)) => ClientState::Waiting { attempt: self.attempt, delay },
+            _ => ClientState::Connecting { attempt: self.attempt },
+        }
     }
 }

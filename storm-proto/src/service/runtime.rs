@@ -157,6 +157,15 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// The time on a clock that never runs backwards. All parts of a process share its epoch.
     fn now() -> Instant;
 
+    /// Returns this runtime, tied to the context of the call if it needs one. Servers and
+    /// clients ask for it first, and use what it returns from then on.
+    ///
+    /// # Errors
+    /// If it needs a context and there is none here.
+    fn in_context(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+
     /// Runs `task` to its end, in parallel to the caller.
     ///
     /// # Errors

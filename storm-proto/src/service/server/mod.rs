@@ -321,8 +321,9 @@ impl<R: Runtime, H: Handler> Server<R, H> {
         R::wait(self.listen())
     }
 
-    async fn listen(self) -> io::Result<Running<R>> {
+    async fn listen(mut self) -> io::Result<Running<R>> {
         let (protocol, options) = self.checked()?;
+        self.runtime = self.runtime.in_context()?;
         let listeners =
             bind::listen(&self.runtime, &self.address, &self.listen, &self.used).await?;
         let addresses = listeners.iter().map(Listener::local_address);

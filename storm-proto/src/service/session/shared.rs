@@ -1,6 +1,6 @@
 //! What the driver and the application's handles share, behind one lock.
 
-use core::task::Waker;
+use core::task::{Context, Poll, Waker};
 use std::boxed::Box;
 use std::string::String;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
@@ -83,6 +83,8 @@ pub(crate) struct Inner {
     pub(super) dirty: bool,
     /// There is room again for those who wait.
     pub(super) relieved: bool,
+    /// `on_connected` has returned, or will never be called.
+    greeted: bool,
 }
 
 #[derive(Default)]
@@ -135,6 +137,7 @@ impl Shared {
             rare: None,
             dirty: false,
             relieved: false,
+            greeted: false,
         };
         Shared {
             inner: Mutex::new(inner),
@@ -584,6 +587,34 @@ impl Shared {
     /// The last events are to come; false if they came already.
     pub(crate) fn begin_last_events(&self) -> bool {
         !core::mem::replace(&mut self.lock().rare().ending, true)
+    }
+
+    /// `on_connected` has returned.
+    pub(crate) fn greeted(&self) {
+        let mut inner = self.lock();
+        inner.greeted = true;
+        let waiting = inner.take_waiting();
+        drop(inner);
+        waiting.wake();
+    }
+
+    /// Ready once `on_connected` has returned, or the session is over.
+    pub(crate) fn poll_greeted(&self, cx: &mut Context<'_>, ticket: &mut Option<u64>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.greeted || inner.is_over() {
+            return Poll::Ready(());
+        }
+        inner.rare().wait(ticket, cx.waker());
+        Poll::Pending
+    }
+
+    pub(crate) fn is_greeted(&self) -> bool {
+        let inner = self.lock();
+        inner.greeted || inner.is_over()
+    }
+
+    pub(crate) fn is_handled(&self) -> bool {
+        self.lock().rare.as_ref().is_some_and(|rare| rare.handled)
     }
 
     /// The last event was handled.
