@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use storm_tokio::tls::{TlsClient, TlsIdentity, TlsServer};
 use storm_tokio::{
-    Client, Deflate, Delimiter, Heartbeat, KeepAlive, LengthPrefix, Limits, Rate, RateLimit,
-    Reconnect, Server, SocketOptions, Timeouts, WaterMarks, WebSocket,
+    Client, Deflate, Delimiter, Heartbeat, KeepAlive, LengthPrefix, Limits, Options, Rate,
+    RateLimit, Reconnect, Server, SocketOptions, Timeouts, WaterMarks, WebSocket,
 };
 
 /// Not options but calls, and what is not there at all: they have no value to compare.
@@ -52,6 +52,9 @@ fn default(option: &str) -> String {
         "Server::max_connections" => or(field(&server, "max"), "unlimited"),
         "Server::framed" => protocol(&server),
         "Server::max_pending_send" => field(&server, "limit"),
+        "Server::max_pending_receive" => {
+            or(format!("{:?}", Options::default().max_pending_receive), "one read")
+        }
         "Server::slow_consumer" => field(&server, "slow_consumer"),
         "Server::idle_timeout" => seconds(timeouts.idle),
         "Server::stall_timeout" => seconds(Some(timeouts.stall)),
@@ -77,6 +80,7 @@ fn default(option: &str) -> String {
         "WebSocket::deflate" => or(field(&WebSocket::new(), "deflate"), "off"),
         "Heartbeat::interval" => seconds(heartbeat.interval),
         "Heartbeat::missed" => heartbeat.missed.to_string(),
+        "Heartbeat::auto_pong" => switch(heartbeat.auto_pong),
         "Client::connect_timeout" => field(&client, "connect_timeout").replace("s", " s"),
         "Reconnect::initial" => format!("{} ms", reconnect.initial.as_millis()),
         "Reconnect::max_attempts" => or(format!("{:?}", reconnect.max_attempts), "unlimited"),

@@ -401,6 +401,10 @@ pub enum SendError {
     Dropped,
     /// The framing cannot carry this message.
     Framing(FramingError),
+    /// The payload of a Pong has more than 125 bytes.
+    ControlTooLong,
+    /// Plain TCP has no Pings and Pongs.
+    NoControlFrames,
 }
 
 impl SendError {
@@ -413,6 +417,8 @@ impl SendError {
             SendError::Full => "full",
             SendError::Dropped => "dropped",
             SendError::Framing(_) => "unframed",
+            SendError::ControlTooLong => "control_too_long",
+            SendError::NoControlFrames => "no_control_frames",
         }
     }
 }
@@ -427,6 +433,8 @@ impl fmt::Display for SendError {
             SendError::Full => f.write_str("the outbox is full: the peer reads too slowly"),
             SendError::Dropped => f.write_str("dropped: the peer reads too slowly"),
             SendError::Framing(error) => error.fmt(f),
+            SendError::ControlTooLong => f.write_str("a pong has at most 125 bytes"),
+            SendError::NoControlFrames => f.write_str("plain tcp has no pongs"),
         }
     }
 }

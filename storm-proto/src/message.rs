@@ -240,6 +240,26 @@ impl OwnedMessage {
         OwnedMessage { kind: Kind::Text, bytes: Bytes::from(text.into()) }
     }
 
+    /// Makes a text message of bytes, which are checked once, here, and not copied.
+    ///
+    /// # Errors
+    /// If the bytes are not UTF-8. A clone of [`Bytes`] is cheap, for those who want them back.
+    ///
+    /// ```
+    /// # use storm_proto::OwnedMessage;
+    /// let json: Vec<u8> = b"{\"price\":1.08}".to_vec();
+    /// let message = OwnedMessage::text_from_utf8(json)?;
+    /// assert!(message.as_message().is_text());
+    /// # Ok::<(), core::str::Utf8Error>(())
+    /// ```
+    pub fn text_from_utf8(bytes: impl Into<Bytes>) -> Result<OwnedMessage, Utf8Error> {
+        let bytes = bytes.into();
+        if simdutf8::basic::from_utf8(&bytes).is_err() {
+            core::str::from_utf8(&bytes)?;
+        }
+        Ok(OwnedMessage { kind: Kind::Text, bytes })
+    }
+
     /// A binary message.
     #[must_use]
     pub fn binary(bytes: impl Into<Bytes>) -> OwnedMessage {
@@ -331,6 +351,17 @@ mod tests {
         assert_eq!(Message::binary(b"u").as_text(), None);
         assert_eq!(Message::binary(b"u").to_text(), Ok("u"));
         assert!(Message::binary(b"\xff").to_text().is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_utf8_become_text_without_a_copy() {
+        let bytes = Bytes::from("größer".repeat(100));
+        let text = OwnedMessage::text_from_utf8(bytes.clone()).unwrap();
+        assert_eq!(text, OwnedMessage::text("größer".repeat(100)));
+        assert_eq!(text.as_bytes().as_ptr(), bytes.as_ptr());
+        let error = OwnedMessage::text_from_utf8(&b"ab\xff"[..]).unwrap_err();
+        assert_eq!(error.valid_up_to(), 2);
+        assert!(OwnedMessage::text_from_utf8(&b"\xc3"[..]).is_err(), "half a character");
     }
 
     #[test]

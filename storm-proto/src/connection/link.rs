@@ -198,7 +198,10 @@ impl Link {
     pub fn event(&mut self, event: Event<'_>, now: Instant) {
         match event {
             Event::Message(_) => self.message(now),
-            Event::Ping(payload) => self.sender.pong(payload),
+            Event::Ping(payload) if self.options.websocket.heartbeat.auto_pong => {
+                self.sender.pong(payload);
+            }
+            Event::Ping(_) => {}
             Event::Pong(payload) => self.pulse.pong(payload, now),
             Event::Close { code, reason } => self.peer_closed(CloseFrame::of(code, reason), now),
             Event::Failed(error) => {

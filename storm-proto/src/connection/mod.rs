@@ -55,6 +55,13 @@ pub trait Application {
         let _ = sender;
     }
 
+    /// A Ping arrived. It is answered after this call, unless
+    /// [`Heartbeat::auto_pong`](crate::Heartbeat::auto_pong) is off: then [`Sender::send_pong`] is
+    /// up to the application.
+    fn ping(&mut self, sender: &mut Sender, payload: &[u8]) {
+        let _ = (sender, payload);
+    }
+
     /// A message arrived. It is lent for the time of the call.
     fn message(&mut self, sender: &mut Sender, message: Message<'_>);
 }
@@ -213,7 +220,14 @@ impl Connection {
                     app.message(&mut self.link.sender, message);
                     self.link.sender.answered(self.link.sender.queued().saturating_sub(queued));
                 }
-                event => self.link.event(event, now),
+                event => {
+                    if let Event::Ping(payload) = event
+                        && self.link.is_open()
+                    {
+                        app.ping(&mut self.link.sender, payload);
+                    }
+                    self.link.event(event, now);
+                }
             }
         }
         self.link.note_framer(now);
@@ -269,6 +283,11 @@ impl Connection {
     /// As [`Receiver::assembled`].
     pub(crate) fn assembled(&self) -> usize {
         self.receiver.assembled()
+    }
+
+    /// The most that is read before what was read is handled.
+    pub(crate) fn max_read(&self) -> usize {
+        self.link.options().max_read()
     }
 
     /// As [`Receiver::direct`].

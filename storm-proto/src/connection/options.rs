@@ -17,11 +17,20 @@ pub struct Options {
     pub marks: WaterMarks,
     /// What is done with messages that do not fit into that; refused, or waited with.
     pub slow_consumer: SlowConsumer,
+    /// How many bytes may be taken from the network before those taken earlier are handled;
+    /// `None` is what one read takes at most, 256 KiB. See
+    /// [`Server::max_pending_receive`](crate::service::Server::max_pending_receive).
+    pub max_pending_receive: Option<usize>,
     /// The deadlines.
     pub timeouts: Timeouts,
 }
 
 impl Options {
+    /// The most that is read before what was read is handled; 0 sets no limit.
+    pub(crate) fn max_read(&self) -> usize {
+        self.max_pending_receive.filter(|bytes| *bytes > 0).unwrap_or(usize::MAX)
+    }
+
     /// These options as a connection keeps them: a time of zero that means "off" is off.
     ///
     /// # Errors
@@ -129,13 +138,16 @@ pub struct Heartbeat {
     /// Intervals without a sign of life that are forgiven; 3. At least 1 counts: nobody
     /// is dead who had no Ping to answer.
     pub missed: u32,
+    /// Answers each Ping of the peer with a Pong (RFC 6455 section 5.5.2); on. Without it the
+    /// application owes the Pongs: `Session::pong`, from `Middleware::control`.
+    pub auto_pong: bool,
 }
 
 impl Heartbeat {
     /// A Ping every 30 s, three missed ones forgiven.
     #[must_use]
     pub const fn new() -> Heartbeat {
-        Heartbeat { interval: Some(Duration::from_secs(30)), missed: 3 }
+        Heartbeat { interval: Some(Duration::from_secs(30)), missed: 3, auto_pong: true }
     }
 
     /// A Ping each `interval`, at least 1 ms; off if that is zero.
@@ -150,10 +162,17 @@ impl Heartbeat {
         Heartbeat { interval: interval.map(|time| time.max(Duration::from_millis(1))), ..self }
     }
 
-    /// No Pings and no verdict.
+    /// Sets whether each Ping of the peer is answered with a Pong; on by default.
+    #[must_use]
+    pub const fn auto_pong(mut self, auto_pong: bool) -> Heartbeat {
+        self.auto_pong = auto_pong;
+        self
+    }
+
+    /// No Pings and no verdict; Pings of the peer are still answered.
     #[must_use]
     pub const fn off() -> Heartbeat {
-        Heartbeat { interval: None, missed: 0 }
+        Heartbeat { interval: None, missed: 0, auto_pong: true }
     }
 
     /// Forgives so many intervals without a sign of life.

@@ -164,6 +164,17 @@ impl<R: Runtime, H> Client<R, H> {
         self
     }
 
+    /// Sets how many bytes may be taken from the network before those taken earlier are handled;
+    /// by default what one read takes at most, 256 KiB, which 0 also means.
+    ///
+    /// At the limit nothing more is read: the rest waits with the network, and TCP slows the peer
+    /// down. The parts of one large message that have arrived do not count: the limit of a
+    /// message bounds them. TLS may hold one record, 16 KiB, in addition.
+    pub fn max_pending_receive(mut self, bytes: usize) -> Self {
+        self.connector.options.max_pending_receive = Some(bytes);
+        self
+    }
+
     /// Sets how many bytes may wait to be written; 1 MiB.
     pub fn max_pending_send(mut self, bytes: usize) -> Self {
         self.connector.options.marks = WaterMarks::new(bytes);

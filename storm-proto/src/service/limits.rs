@@ -70,6 +70,7 @@ fn limits() -> BTreeMap<&'static str, String> {
             "message of a framer without a limit of its own",
             bytes(crate::framing::DEFAULT_MAX_MESSAGE),
         ),
+        ("bytes read ahead of the handler", bytes(pool::BULK)),
         ("outbox of a session", bytes(WaterMarks::default().limit())),
         (
             "messages that wait unencoded, with `DropOldest`, `KeepLatest` or keys",

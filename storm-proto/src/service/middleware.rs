@@ -65,7 +65,7 @@ pub trait Middleware: Send + Sync + 'static {
     }
 
     /// A control frame of the peer arrived. It is answered after this, unless this closes the
-    /// session.
+    /// session, or [`Heartbeat::auto_pong`](crate::Heartbeat::auto_pong) is off.
     fn control(&self, session: &Session, frame: ControlFrame<'_>) {
         let _ = (session, frame);
     }

@@ -48,6 +48,8 @@ pub(crate) struct Wire<T> {
     clock: fn() -> Instant,
     /// The limit of the session's outbox in bytes.
     limit: usize,
+    /// The most that is read before what was read is handled.
+    max_read: usize,
     /// The time at the start of this turn, or after what blocked or made progress since.
     now: Instant,
     /// Received since the link was told: within one turn, so it is little.
@@ -98,6 +100,7 @@ impl<T: Transport> Wire<T> {
             armed: Instant::NEVER,
             clock,
             limit,
+            max_read: usize::MAX,
             now: clock(),
             bytes: 0,
             messages: 0,
@@ -417,6 +420,7 @@ impl<T: Transport> Wire<T> {
         let mut inner = shared.look();
         self.count(shared, &mut inner);
         self.limit = inner.link.sender.limit();
+        self.max_read = inner.link.options().max_read();
         if T::BLOCKS && !shared.is_reading() {
             inner.link.pause(true);
         }
@@ -483,7 +487,7 @@ impl<T: Transport> Wire<T> {
         let mut scratch = Scratch::take(self.bulk);
         let room = scratch.room();
         // Answers to all of it shall fit beside as much that waits already.
-        let most = (self.limit / 2).max(MIN_READ).min(room.len());
+        let most = (self.limit / 2).max(MIN_READ).min(self.max_read).min(room.len());
         match self.transport.poll_read(cx, &mut room[..most]) {
             Poll::Ready(Ok(len)) => {
                 self.bulk = len >= pool::SCRATCH;

@@ -351,6 +351,26 @@ impl Sender {
         self.control(Control::Ping, OpCode::Ping, payload);
     }
 
+    /// Queues a Pong of the application; it overtakes the messages that are queued. At most 16
+    /// wait: one more replaces the latest of them.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a Close; [`SendError::NoControlFrames`] on plain TCP;
+    /// [`SendError::ControlTooLong`] if the payload has more than 125 bytes.
+    pub fn send_pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        if matches!(self.encoding, Encoding::Framed(_)) {
+            return Err(SendError::NoControlFrames);
+        }
+        if payload.len() > header::MAX_CONTROL {
+            return Err(SendError::ControlTooLong);
+        }
+        if !self.open {
+            return Err(SendError::Closed);
+        }
+        self.pong(payload);
+        Ok(())
+    }
+
     /// Queues a Pong; the writer puts it at the next frame border.
     pub(crate) fn pong(&mut self, payload: &[u8]) {
         self.control(Control::Pong, OpCode::Pong, payload);

@@ -22,6 +22,7 @@ impl<R, H> Server<R, H> {
             websocket: self.websocket.clone().unwrap_or_default(),
             marks: self.marks,
             slow_consumer: self.slow_consumer,
+            max_pending_receive: self.max_pending_receive,
             timeouts: self.deadlines.timeouts(),
         }
     }

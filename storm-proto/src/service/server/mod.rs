@@ -48,6 +48,7 @@ pub struct Server<R, H = Callbacks> {
     deadlines: Deadlines,
     marks: WaterMarks,
     slow_consumer: SlowConsumer,
+    max_pending_receive: Option<usize>,
     max_groups: usize,
     listen: ListenOptions,
     admission: Admission,
@@ -83,6 +84,7 @@ impl<R: Runtime + Default> Server<R> {
             deadlines: Deadlines::default(),
             marks: WaterMarks::default(),
             slow_consumer: SlowConsumer::default(),
+            max_pending_receive: None,
             max_groups: MAX_GROUPS,
             listen: ListenOptions::new(),
             admission: Admission { max: R::MAX_CONNECTIONS, ..Admission::default() },
@@ -151,6 +153,17 @@ impl<R: Runtime, H> Server<R, H> {
     /// Sets the time that a close may take; 5 s.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.deadlines.close = Some(timeout);
+        self
+    }
+
+    /// Sets how many bytes may be taken from the network before those taken earlier are handled,
+    /// for each session; by default what one read takes at most, 256 KiB, which 0 also means.
+    ///
+    /// At the limit nothing more is read: the rest waits with the network, and TCP slows the peer
+    /// down. The parts of one large message that have arrived do not count: the limit of a
+    /// message bounds them. TLS may hold one record, 16 KiB, in addition.
+    pub fn max_pending_receive(mut self, bytes: usize) -> Self {
+        self.max_pending_receive = Some(bytes);
         self
     }
 
@@ -284,6 +297,7 @@ impl<R: Runtime, H> Server<R, H> {
             deadlines: self.deadlines,
             marks: self.marks,
             slow_consumer: self.slow_consumer,
+            max_pending_receive: self.max_pending_receive,
             max_groups: self.max_groups,
             listen: self.listen,
             admission: self.admission,

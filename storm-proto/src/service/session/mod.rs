@@ -416,6 +416,20 @@ impl Session {
         Ok(())
     }
 
+    /// Sends a Pong, for sessions without [`Heartbeat::auto_pong`](crate::Heartbeat::auto_pong);
+    /// never waits. [`Middleware::control`](super::Middleware::control) sees the Pings. It
+    /// overtakes the messages that are queued; at most 16 wait, one more replaces the latest.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a close, [`SendError::NoControlFrames`] on plain TCP,
+    /// [`SendError::ControlTooLong`] if the payload has more than 125 bytes.
+    pub fn pong(&self, payload: &[u8]) -> Result<(), SendError> {
+        let mut inner = self.shared.lock();
+        inner.link.sender.send_pong(payload)?;
+        self.shared.changed(inner);
+        Ok(())
+    }
+
     /// Ends at once, with a reset of the connection; what is queued is dropped.
     pub fn abort(&self) {
         let mut inner = self.shared.lock();

@@ -217,7 +217,8 @@ impl<T: Carrier> MessageStream<T> {
             read
         } else {
             let mut scratch = Scratch::take(self.bulk);
-            let read = read(transport, cx, scratch.room());
+            let most = self.connection.max_read().min(scratch.room().len());
+            let read = read(transport, cx, &mut scratch.room()[..most]);
             match read {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.bulk = n >= pool::SCRATCH;

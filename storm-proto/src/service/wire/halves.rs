@@ -177,6 +177,7 @@ impl<T: Transport> Wire<T> {
             inner.link.pause(paused_until.is_some());
             self.count(shared, &mut inner);
             self.limit = inner.link.sender.limit();
+            self.max_read = inner.link.options().max_read();
             if inner.is_over() {
                 return Poll::Ready(true);
             }
