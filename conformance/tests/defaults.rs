@@ -97,7 +97,7 @@ fn default(option: &str) -> String {
         }
         "TlsServer::require_client_certificates" => {
             let identity = TlsIdentity::self_signed(["localhost"]).unwrap();
-            field(&TlsServer::options(identity), "clients").replace("Unasked", "off")
+            or(field(&TlsServer::options(identity), "must"), "off")
         }
         "TlsClient::server_name" => {
             or(field(&TlsClient::options(), "server_name"), "host of the address")
