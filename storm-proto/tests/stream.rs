@@ -480,3 +480,21 @@ fn who_only_writes_pings_and_does_not_take_a_peer_for_dead_that_nobody_listens_t
     }
     assert!(stream.lock().unwrap().is_open());
 }
+
+#[test]
+fn a_stream_does_not_open_with_a_limit_of_zero() {
+    let zero = || {
+        let mut options = options();
+        options.timeouts.stall = Duration::ZERO;
+        options
+    };
+    let (near, far) = pipe(1 << 10);
+    let refused = |error: OpenError| match error {
+        OpenError::Option(error) => error.option(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(spawn(Stream::accept(near, zero())).end().unwrap_err()), "stall_timeout");
+    let uri = "ws://example".parse().unwrap();
+    let connecting = spawn(async move { Stream::connect(far, &uri, &Offer::new(), zero()).await });
+    assert_eq!(refused(connecting.end().unwrap_err()), "stall_timeout");
+}

@@ -31,11 +31,12 @@ impl Default for Std {
 }
 
 impl Std {
-    /// Gives the threads that run handlers stacks of so many bytes; 256 KiB. Only what is
-    /// used of a stack takes memory.
+    /// Gives the threads that run handlers stacks of so many bytes, at least 64 KiB; 256 KiB. Only
+    /// what is used of a stack takes memory.
     #[must_use]
     pub const fn stack_size(bytes: usize) -> Std {
-        Std { stack_size: bytes }
+        const LEAST: usize = 64 << 10;
+        Std { stack_size: if bytes < LEAST { LEAST } else { bytes } }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What can be set on every connection, whatever it speaks.
 
+#[cfg(feature = "std")]
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::flow::WaterMarks;
@@ -37,10 +39,27 @@ impl Options {
     /// If one has a value that nothing could live with. The parts of `websocket` are looked at
     /// only if that is spoken.
     pub(crate) fn checked(mut self, is_websocket: bool) -> Result<Options, OptionError> {
-        let Timeouts { handshake, idle, stall, close } = &mut self.timeouts;
+        self.check(is_websocket)?;
+        let (idle, heartbeat) = (&mut self.timeouts.idle, &mut self.websocket.heartbeat);
         *idle = idle.filter(|idle| !idle.is_zero());
-        let WebSocket { limits, head, heartbeat, .. } = &mut self.websocket;
         *heartbeat = heartbeat.or_off();
+        Ok(self)
+    }
+
+    /// As [`Options::checked`], for options of a WebSocket that several connections share.
+    #[cfg(feature = "std")]
+    pub(crate) fn checked_shared(shared: Arc<Options>) -> Result<Arc<Options>, OptionError> {
+        let heartbeat = shared.websocket.heartbeat;
+        if shared.timeouts.idle != Some(Duration::ZERO) && heartbeat == heartbeat.or_off() {
+            shared.check(true)?;
+            return Ok(shared);
+        }
+        Options::clone(&shared).checked(true).map(Arc::new)
+    }
+
+    fn check(&self, is_websocket: bool) -> Result<(), OptionError> {
+        let Timeouts { handshake, stall, close, .. } = &self.timeouts;
+        let WebSocket { limits, head, .. } = &self.websocket;
         let common = [
             ("handshake_timeout", handshake.is_zero()),
             ("stall_timeout", stall.is_zero()),
@@ -58,7 +77,7 @@ impl Options {
         let of_websocket = of_websocket.into_iter().filter(|_| is_websocket);
         match common.into_iter().chain(of_websocket).find(|(_, is_zero)| *is_zero) {
             Some((option, _)) => Err(OptionError::new(option, OptionError::ZERO)),
-            None => Ok(self),
+            None => Ok(()),
         }
     }
 }

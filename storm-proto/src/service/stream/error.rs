@@ -4,7 +4,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use crate::connection::reason::{Cause, DisconnectReason};
-use crate::error::SendError;
+use crate::error::{OptionError, SendError};
 use crate::websocket::handshake::{AcceptError, HandshakeError};
 
 /// What a [`MessageStream`](super::MessageStream) gives in place of a message.
@@ -63,6 +63,8 @@ pub enum OpenError {
     /// Connecting: the server refused or does not speak WebSocket; or, local, what was to be
     /// sent cannot be.
     Handshake(HandshakeError),
+    /// Local: an option has no sense, such as a limit of zero. Nothing was read or written.
+    Option(OptionError),
     /// The stream ended or failed, or the handshake's deadline passed.
     Ended(Arc<DisconnectReason>),
 }
@@ -75,7 +77,7 @@ impl OpenError {
             OpenError::Refused(status) => Some(*status),
             OpenError::Answer(_) => Some(500),
             OpenError::Handshake(error) => error.status(),
-            OpenError::Ended(_) => None,
+            OpenError::Ended(_) | OpenError::Option(_) => None,
         }
     }
 }
@@ -86,6 +88,7 @@ impl fmt::Display for OpenError {
             OpenError::Refused(status) => write!(f, "the request was answered with {status}"),
             OpenError::Answer(error) => write!(f, "the answer could not be sent: {error}"),
             OpenError::Handshake(error) => error.fmt(f),
+            OpenError::Option(error) => error.fmt(f),
             OpenError::Ended(reason) => write!(f, "not opened: {reason}"),
         }
     }

@@ -50,6 +50,7 @@ impl<T: Carrier> MessageStream<T> {
         decide: impl FnOnce(&Request) -> D,
     ) -> Result<MessageStream<T>, OpenError> {
         let decide = |request: &Request| decide(request).into_decision();
+        let options = Options::checked_shared(options.into()).map_err(OpenError::Option)?;
         let connection = Connection::server(options, T::now());
         MessageStream::new(stream, connection).opened(Door { decide: Some(decide) }).await
     }
@@ -69,7 +70,7 @@ impl<T: Carrier> MessageStream<T> {
         offer: &Offer,
         options: impl Into<Arc<Options>>,
     ) -> Result<MessageStream<T>, OpenError> {
-        let options = options.into();
+        let options = Options::checked_shared(options.into()).map_err(OpenError::Option)?;
         let names = options.websocket.subprotocols.iter();
         let offer = names.fold(offer.clone(), |offer, name| offer.subprotocol(name));
         let connection = Connection::client(uri, &offer, options, Random::os(), T::now());
