@@ -8,6 +8,7 @@ mod scenarios {
     pub(crate) mod building;
     pub(crate) mod client;
     pub(crate) mod compressed;
+    pub(crate) mod contained;
     pub(crate) mod ending;
     pub(crate) mod harness;
     pub(crate) mod http_world;
@@ -18,6 +19,9 @@ mod scenarios {
     pub(crate) mod ports;
     pub(crate) mod raw;
     pub(crate) mod rooms;
+    #[allow(dead_code, reason = "some of it is for virtual time")]
+    #[path = "../../../storm-proto/tests/saboteur/mod.rs"]
+    pub(crate) mod saboteur;
     pub(crate) mod secured;
     pub(crate) mod server;
     pub(crate) mod slow;
@@ -163,6 +167,18 @@ macro_rules! other_scenarios {
     };
 }
 
+/// Those that neither TLS nor compression changes, for one runtime.
+macro_rules! plain_scenarios {
+    ($harness:ty) => {
+        instantiate! { $harness:
+            contained {
+                whatever_a_hook_does_ends_its_own_session_once,
+                a_framer_that_panics_ends_its_session_once,
+            }
+        }
+    };
+}
+
 /// Every scenario, for one runtime.
 macro_rules! all_scenarios {
     ($harness:ty) => {
@@ -173,18 +189,22 @@ macro_rules! all_scenarios {
 
 mod tokio {
     all_scenarios!(crate::scenarios::harness::Tokio);
+    plain_scenarios!(crate::scenarios::harness::Tokio);
 }
 
 mod smol {
     all_scenarios!(crate::scenarios::harness::Smol);
+    plain_scenarios!(crate::scenarios::harness::Smol);
 }
 
 mod async_std {
     all_scenarios!(crate::scenarios::harness::AsyncStd);
+    plain_scenarios!(crate::scenarios::harness::AsyncStd);
 }
 
 mod std {
     all_scenarios!(crate::scenarios::harness::Std);
+    plain_scenarios!(crate::scenarios::harness::Std);
 }
 
 /// All of it again, with TLS below.

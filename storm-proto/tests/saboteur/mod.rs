@@ -130,6 +130,12 @@ impl Saboteur {
         self.seen.lock().unwrap().failed
     }
 
+    /// True unless a session with this number is still to end.
+    #[allow(dead_code, reason = "only real runtimes have to be waited for")]
+    pub(crate) fn is_over(&self, id: u64) -> bool {
+        self.seen.lock().unwrap().told.get(&id).is_none_or(|(begun, ended)| begun == ended)
+    }
+
     pub(crate) fn assert_every_session_ended_once(&self, row: &str) {
         for (id, told) in &self.seen.lock().unwrap().told {
             assert_eq!(*told, (1, 1), "{row}: session {id}");
