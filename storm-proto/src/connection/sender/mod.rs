@@ -675,6 +675,12 @@ impl Encoding {
     /// A control frame with `head` and `body` as its payload.
     fn encode_control(&mut self, opcode: OpCode, head: &[u8], body: &[u8], out: &mut Vec<u8>) {
         let Encoding::WebSocket(keys) = self else { return };
+        if keys.is_none() {
+            // A server's answer to a Ping, of which a peer may send many.
+            out.extend_from_slice(&header::encode_small(opcode, head.len() + body.len()));
+            out.extend_from_slice(head);
+            return out.extend_from_slice(body);
+        }
         let header = header::encode(opcode, head.len() + body.len(), keys.is_some());
         out.extend_from_slice(header.as_bytes());
         let key = keys.as_mut().map(|random| random.key());
