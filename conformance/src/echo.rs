@@ -12,6 +12,7 @@ use storm_proto::service::Server;
 use storm_proto::websocket::Deflate;
 use tokio::sync::Notify;
 
+use crate::deadlines::Deadlines;
 use crate::{Job, Runtime, tls};
 
 /// How long sessions may take to end after a signal.
@@ -32,6 +33,11 @@ pub(crate) struct Options {
     /// The longest message in bytes.
     #[arg(long)]
     max_message: Option<usize>,
+    #[command(flatten)]
+    deadlines: Deadlines,
+    /// Prints how sessions end; one is closed when it says `close`.
+    #[arg(long)]
+    ends: bool,
     #[command(flatten)]
     tls: tls::ServerOptions,
     /// Compresses messages of all sizes, if the client offers it.
@@ -106,7 +112,10 @@ impl Job for Options {
     fn run<A: Adapter>(&self, adapter: &A, _: &str) -> io::Result<()> {
         let server = Server::<A::Runtime>::bind(&self.listen).runtime(adapter.runtime());
         let server = match self.protocol {
-            Protocol::Ws => server.websocket(websocket(self.max_message, self.deflate)),
+            Protocol::Ws => {
+                let websocket = websocket(self.max_message, self.deflate);
+                server.websocket(self.deadlines.beat(websocket))
+            }
             Protocol::Tcp => server,
             Protocol::Lines => server.framed(match self.max_message {
                 Some(bytes) => Delimiter::lines().limit(bytes),
@@ -123,7 +132,19 @@ impl Job for Options {
             Some(tls) => server.tls(tls),
             None => server,
         };
-        let server = server.on_message(|session, message| session.send(message));
+        let ends = self.ends;
+        let server = self.deadlines.set(server).on_message(move |session, message| {
+            if ends && message.as_bytes() == b"close" {
+                session.close();
+                return Ok(());
+            }
+            session.send(message)
+        });
+        let server = server.on_disconnected(move |_, reason| {
+            if ends {
+                let _ = say(&format!("ended: {reason}, clean: {}", reason.clean));
+            }
+        });
         let running = adapter.wait(server.start())?;
         say(&format!("listening on {scheme}://{}", running.address()))?;
         adapter.block_on(INTERRUPTED.notified());

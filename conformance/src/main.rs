@@ -3,6 +3,7 @@
 
 mod autobahn;
 mod client;
+mod deadlines;
 mod echo;
 mod talk;
 mod tls;

@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use conformance::adapter::Adapter;
@@ -23,6 +24,9 @@ pub(crate) struct Options {
     /// What to send.
     #[arg(long, default_value = "hello")]
     send: String,
+    /// Milliseconds that a connect may take.
+    #[arg(long)]
+    connect_timeout: Option<u64>,
     /// How often to send it; the session is closed with the answer to the last one.
     #[arg(long, default_value_t = 1)]
     times: u32,
@@ -46,6 +50,10 @@ impl Job for Options {
             None => client,
         };
         let client = client.websocket(websocket(None, self.deflate)).framed(Delimiter::lines());
+        let client = match self.connect_timeout {
+            Some(millis) => client.connect_timeout(Duration::from_millis(millis)),
+            None => client,
+        };
         let missing = AtomicU32::new(self.times);
         let client = client.on_message(move |session: &Session, message: Message<'_>| {
             let _ = say(&format!("answer {}", String::from_utf8_lossy(message.as_bytes())));

@@ -13,6 +13,7 @@ mod scenarios {
     pub(crate) mod harness;
     pub(crate) mod http_world;
     pub(crate) mod lasting;
+    pub(crate) mod late;
     pub(crate) mod lifecycle;
     pub(crate) mod limits;
     pub(crate) mod load;
@@ -137,6 +138,9 @@ macro_rules! other_scenarios {
                 threads_send_to_one_plain_session_and_no_message_is_torn,
                 a_peer_that_answers_no_ping_is_given_up,
                 a_dead_peer_is_found_behind_a_full_send_buffer,
+            }
+            late {
+                a_round_trip_ends_when_the_pong_arrives,
             }
             rooms {
                 threads_broadcast_to_a_room_that_comes_and_goes,

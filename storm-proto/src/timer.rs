@@ -78,11 +78,6 @@ impl TimerTable {
         self.get(timer) != Instant::NEVER
     }
 
-    /// When a timer is due; [`Instant::NEVER`] if it is not armed.
-    pub(crate) fn at(&self, timer: Timer) -> Instant {
-        self.deadlines[timer as usize]
-    }
-
     /// The earliest deadline and its reason.
     pub(crate) fn next(&self) -> Option<(Instant, Timer)> {
         let due = |timer: &Timer| self.deadlines[*timer as usize];

@@ -41,6 +41,10 @@ pub(crate) const DISCARD_LIMIT: usize = 16 << 20;
 /// to an end.
 const LEAST_READ: usize = 1 << 10;
 
+/// What the network holds at least for a side that does not read: a peer that has sent as much
+/// may have more to send, and be waiting.
+const WINDOW: usize = 64 << 10;
+
 /// A timer that comes this much too late was not late by itself: this side was suspended, or
 /// its thread was held up.
 pub(crate) const LATE: Duration = Duration::from_millis(50);
@@ -105,10 +109,10 @@ pub struct Link {
 struct Look {
     /// The time before it.
     at: Instant,
-    /// How much is still read.
+    /// What was read since.
+    read: usize,
+    /// How much more is.
     left: usize,
-    /// Something was.
-    heard: bool,
 }
 
 impl Link {
@@ -176,7 +180,7 @@ impl Link {
     pub fn received(&mut self, n: usize) {
         self.pulse.alive();
         if let Some(look) = &mut self.look {
-            look.heard = true;
+            look.read += n;
             look.left = look.left.saturating_sub(n.max(LEAST_READ));
         }
         if self.phase == Phase::Closing {
@@ -436,13 +440,13 @@ impl Link {
             return true;
         }
         let condemning = self.is_condemning_at(now);
-        let look = || Box::new(Look { at: now, left: DISCARD_LIMIT, heard: false });
+        let look = || Box::new(Look { at: now, read: 0, left: DISCARD_LIMIT });
         self.look = condemning.then(look);
         condemning
     }
 
     fn is_condemning_at(&self, now: Instant) -> bool {
-        let due = |timer| self.timers.at(timer) <= now;
+        let due = |timer| self.timers.get(timer) <= now;
         !self.is_finished()
             && (due(Timer::Handshake)
                 || due(Timer::Stall)
@@ -472,7 +476,7 @@ impl Link {
     /// A whole step of the opening arrived: a request, an answer, a flight of TLS. If that is
     /// after the deadline, this side was away when it came: what follows gets that time again.
     pub(crate) fn stepped(&mut self, now: Instant) {
-        let at = self.timers.at(Timer::Handshake);
+        let at = self.timers.get(Timer::Handshake);
         if at <= now {
             self.timers
                 .set(Timer::Handshake, now + (now - at).min(self.options.timeouts.handshake));
@@ -490,18 +494,19 @@ impl Link {
 
     /// Time has come to `now`: acts on every deadline that passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let heard = self.look.take().is_some_and(|look| look.heard);
-        let idle_at = self.timers.at(Timer::Idle);
+        let read = self.look.take().map_or(0, |look| look.read);
+        // How much too late this side noticed; nothing, for a timer that was on time.
+        let away = |timer| Some(now - self.timers.get(timer)).filter(|away| *away >= LATE);
+        let (idle, close) = (away(Timer::Idle), away(Timer::Close));
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
                 Timer::Ping => self.beat(now),
                 // Nobody listens: the silence is this side's own.
                 Timer::Idle if self.pulse.is_paused() => self.message(now),
-                // A part of a message had arrived while this side was away. A peer that is not
-                // read cannot send the rest: it gets that time again.
-                Timer::Idle if heard && now - idle_at >= LATE => {
-                    let idle = self.options.timeouts.idle.unwrap_or(LATE);
-                    self.timers.set(Timer::Idle, now + (now - idle_at).min(idle));
+                // A part of a message had arrived. A peer that was not read cannot send the rest:
+                // it gets that time again.
+                Timer::Idle if read > 0 && idle.is_some() => {
+                    self.grant(timer, idle, self.options.timeouts.idle, now);
                 }
                 Timer::Idle => {
                     let reason = DisconnectReason::fault(
@@ -513,6 +518,10 @@ impl Link {
                 }
                 Timer::Handshake => self.expire(timer, Cause::HandshakeTimeout, false),
                 Timer::Stall => self.expire(timer, Cause::StallTimeout, true),
+                // So much had arrived that more of it may wait for this side to read.
+                Timer::Close if read >= WINDOW && close.is_some() && !self.peer_is_done() => {
+                    self.grant(timer, close, Some(self.options.timeouts.close), now);
+                }
                 // Whoever closed has waited long enough; the reason stands.
                 Timer::Close => {
                     if self.lingers_until().is_none() {
@@ -523,6 +532,23 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Nothing more of the peer's is needed for a clean end.
+    fn peer_is_done(&self) -> bool {
+        let closed = |reason: &DisconnectReason| reason.received.is_some();
+        self.end_of_stream || self.reason().is_some_and(closed)
+    }
+
+    /// Moves a deadline by the time that this side was away, and never by more than it is long.
+    fn grant(
+        &mut self,
+        timer: Timer,
+        away: Option<Duration>,
+        most: Option<Duration>,
+        now: Instant,
+    ) {
+        self.timers.set(timer, now + away.min(most).unwrap_or_default());
     }
 
     fn beat(&mut self, now: Instant) {

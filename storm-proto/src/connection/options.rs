@@ -86,6 +86,9 @@ impl Options {
 ///
 /// None of them may be zero, but for `idle`: a server with one does not start, and a client does
 /// not connect.
+///
+/// What had arrived in time counts, also if this side was suspended beyond the deadline: each is
+/// judged after an attempt to write and a look at everything that had arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
