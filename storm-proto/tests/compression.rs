@@ -433,3 +433,25 @@ fn what_is_dropped_for_a_slow_peer_is_missing_from_no_context() {
         assert!(plain.is_sorted(), "{policy:?}: those without a key stay in order");
     }
 }
+
+#[test]
+fn undelivered_counts_compressed_messages_as_they_were_given() {
+    for deflate in [with_context(), Deflate::new().threshold(0)] {
+        let running = start(server(deflate).max_pending_send(1 << 20), |_, _| ());
+        let other = Other::client(deflate);
+        other.peer.narrow(0);
+        let session = running.session(1).unwrap();
+        let noise: Vec<u8> = (0..40_000u32).map(|at| (at * at / 7 % 251) as u8).collect();
+        session.send("a text that has the same words as the same text").unwrap();
+        session.send(&vec![7; 100_000]).unwrap();
+        session.send(&noise).unwrap();
+        let delivery = running.hub().all().send(&vec![9; 5_000]);
+        assert!(delivery.queued == 1 && session.buffered() < 145_000, "they are compressed");
+        Sim::run();
+        session.abort();
+        Sim::run();
+        let reason = session.reason().unwrap();
+        let lost = (reason.undelivered, reason.undelivered_messages);
+        assert_eq!(lost, (47 + 100_000 + 40_000 + 5_000, 4));
+    }
+}
