@@ -70,6 +70,7 @@ macro_rules! websocket_scenarios {
                 a_room_hears_who_comes_speaks_and_goes,
             }
             slow {
+                refusals_for_a_deaf_peer_are_counted,
                 a_deaf_peer_is_sent_what_fits,
                 a_deaf_peer_is_sent_the_newest,
                 a_deaf_peer_is_sent_the_latest_of_each_key,

@@ -42,7 +42,15 @@ fn number((first, payload): (u8, Vec<u8>)) -> usize {
     u64::from_be_bytes(payload[..8].try_into().unwrap()) as usize
 }
 
-/// Broadcasts to a peer that reads and one that does not, until more was dropped for that
+/// Everything that the peer of a session did not get.
+fn lost(session: &Session) -> (u64, u64) {
+    let metrics = session.metrics();
+    let messages = metrics.messages_refused + metrics.messages_dropped;
+    let bytes = metrics.bytes_refused + metrics.bytes_dropped;
+    (messages + metrics.messages_superseded, bytes + metrics.bytes_superseded)
+}
+
+/// Broadcasts to a peer that reads and one that does not, until more was lost for that
 /// than can be by chance.
 fn a_deaf_peer<H: Harness>(policy: SlowConsumer) {
     let lags = Lags::default();
@@ -55,24 +63,29 @@ fn a_deaf_peer<H: Harness>(policy: SlowConsumer) {
     until(|| hub.count() == 2);
     let session = hub.session(1).unwrap();
     let (mut sent, mut refused) = (0, 0);
-    while session.metrics().messages_dropped < 100 {
-        // Five keys for the policy that asks for them.
-        let delivery = hub.all().send_latest(sent as u64 % 5, &message(sent));
-        refused += delivery.dropped;
-        assert_eq!(delivery.queued + delivery.dropped, 2, "{delivery:?}");
+    while lost(&session).0 < 100 {
+        let delivery = match policy {
+            SlowConsumer::KeepLatest => hub.all().send_latest(sent as u64 % 5, &message(sent)),
+            _ => hub.all().send(&message(sent)),
+        };
+        refused += delivery.dropped + delivery.full;
+        assert_eq!(delivery.queued + delivery.dropped + delivery.full, 2, "{delivery:?}");
         assert_eq!(number(healthy.frame()), sent, "whoever reads gets all of it, at once");
         assert!(session.buffered() <= LIMIT);
         sent += 1;
     }
-    let metrics = session.metrics();
-    assert_eq!((session.state(), metrics.bytes_dropped), (State::Open, 1_000_800));
+    assert_eq!((session.state(), lost(&session)), (State::Open, (100, 1_000_800)));
+    let sessions = server.running().metrics().sessions;
+    let all = sessions.messages_refused + sessions.messages_dropped + sessions.messages_superseded;
+    assert_eq!(all, 100, "the server counts the same");
     // The system's buffers grow now and then, which ends a burst.
     let (waits, notices) =
         (policy == SlowConsumer::KeepLatest, lags.notices.load(Ordering::Relaxed));
     assert!(if waits { notices == 0 } else { (1..20).contains(&notices) }, "{notices} notices");
     assert!(lags.messages.load(Ordering::Relaxed) <= 100);
-    assert_eq!(refused, if policy == SlowConsumer::Drop { 100 } else { 0 });
-    assert_eq!(hub.session(2).unwrap().metrics().messages_dropped, 0);
+    let refuses = matches!(policy, SlowConsumer::Wait | SlowConsumer::Drop);
+    assert_eq!(refused, if refuses { 100 } else { 0 });
+    assert_eq!(lost(&hub.session(2).unwrap()), (0, 0));
     // Whatever was dropped, the rest arrives in order, and a ping is answered among it.
     deaf.send_frame(0x89, b"there?");
     let (mut got, mut answered) = (Vec::new(), false);
@@ -83,9 +96,13 @@ fn a_deaf_peer<H: Harness>(policy: SlowConsumer) {
         }
     }
     assert!(got.is_sorted() || waits);
-    if policy != SlowConsumer::Drop {
+    if !refuses {
         assert!((sent - 5..sent).all(|last| got.contains(&last)), "the newest are there");
     }
+}
+
+pub(crate) fn refusals_for_a_deaf_peer_are_counted<H: Harness>() {
+    a_deaf_peer::<H>(SlowConsumer::Wait);
 }
 
 pub(crate) fn a_deaf_peer_is_sent_what_fits<H: Harness>() {
