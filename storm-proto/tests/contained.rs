@@ -20,7 +20,7 @@ use storm_proto::{SendError, SlowConsumer};
 /// What the victim does so that the hook is called.
 fn trigger(hook: Hook, victim: &Peer) {
     match hook {
-        Hook::Control => victim.send(&masked(0x89, b"ping")),
+        Hook::Control => victim.send(&masked(0x89, b"ping").repeat(3)),
         // A frame without a mask.
         Hook::Error | Hook::MiddlewareError => victim.send(b"\x81\x02hi"),
         Hook::Lag => victim.send(&masked(0x81, b"flood")),
@@ -82,6 +82,9 @@ fn play(hook: Hook, failing: Failing) {
     assert_echo(&other);
     assert_echo(&healthy());
     assert!(saboteur.failed() > 0, "{row}: it was called");
+    if hook == Hook::Control {
+        assert_eq!(saboteur.failed(), 1, "{row}: and not again");
+    }
     let stopped = stop(running);
     let stuck = (hook, failing) == (Hook::Disconnected, Failing::Never);
     assert_eq!(stopped.stuck, usize::from(stuck), "{row}");

@@ -275,6 +275,10 @@ impl Chain {
             Event::Pong(payload) => ControlFrame::Pong(payload),
             _ => return,
         };
+        // As messages, also so that a hook that panics does so once for each session.
+        if session.shared().is_closing() {
+            return;
+        }
         self.links().iter().for_each(|link| link.control(session, frame));
     }
 
