@@ -53,8 +53,10 @@ impl Handler for Rooms {
 
     async fn on_disconnected(&self, session: &Session, _: &DisconnectReason) {
         assert_eq!(session.join("a"), Err(JoinError::Closed));
-        assert!(session.groups().is_empty());
-        self.journal.note(format!("disconnected {}", session.id()));
+        let groups = session.groups();
+        assert!(groups.iter().all(|group| !session.is_in(group)), "it has left them");
+        let groups = groups.join(" ");
+        self.journal.note(format!("disconnected {} of [{groups}]", session.id()));
     }
 
     fn on_group(&self, change: &GroupChange) {
@@ -124,7 +126,7 @@ fn the_end_of_a_session_leaves_its_rooms_before_its_last_event() {
             "+2 tea of 2 Open",
             "-1 tea of 1 Closed",
             "-1 coffee of 0 Closed",
-            "disconnected 1",
+            "disconnected 1 of [tea coffee]",
         ]
     );
     assert_eq!(running.hub().groups(), [Arc::from("tea")]);
@@ -193,7 +195,8 @@ fn all_may_be_closed_and_the_server_goes_on() {
     assert_eq!(running.close_all(), 2);
     assert_eq!(a.take(), b"\x88\x02\x03\xe8");
     assert_eq!(rooms.session(1).state(), State::Closing);
-    assert!(running.sessions().is_empty() && running.session(1).is_none());
+    let closing = |session: &Session| session.state() == State::Closing;
+    assert!(running.sessions().iter().all(closing) && running.session(1).is_some());
     assert_eq!(running.hub().all().send("x"), delivery(0, 0, 2));
     b.reset();
     a.send(&masked(0x88, b"\x03\xe8"));
@@ -355,4 +358,71 @@ fn a_broadcast_that_waits_is_woken_by_the_room_that_it_waits_for() {
         assert!(read[0].abs_diff(read[1]) <= 2 * 604, "the faster waits for the slower");
     }
     assert_eq!(journal.take(), vec![format!("{:?}", delivery(2, 0, 0)); 9]);
+}
+
+// Calls that wait for nobody.
+
+/// Answers each change with the next, for a while.
+#[derive(Default)]
+struct Restless {
+    told: Mutex<Vec<usize>>,
+}
+
+const CHANGES: usize = 5_000;
+
+impl Handler for Restless {
+    fn on_group(&self, change: &GroupChange) {
+        let mut told = self.told.lock().unwrap();
+        told.push(change.members);
+        let goes_on = told.len() < CHANGES;
+        drop(told);
+        match change.joined {
+            _ if !goes_on => {}
+            true => drop(change.session.leave("x")),
+            false => drop(change.session.join("x")),
+        }
+    }
+}
+
+#[test]
+fn a_join_tells_a_share_and_a_task_the_rest_in_order() {
+    let handler = Arc::new(Restless::default());
+    let running = start(Server::bind("127.0.0.1:80").handler(handler.clone()));
+    let _peer = Sim::dial();
+    Sim::run();
+    let session = running.session(1).unwrap();
+    assert_eq!(session.join("x"), Ok(true));
+    assert_eq!(handler.told.lock().unwrap().len(), 65, "its own change, and 64 more");
+    Sim::run();
+    let told = handler.told.lock().unwrap();
+    assert!(told.iter().copied().eq((0..CHANGES).map(|at| (at + 1) % 2)), "in order, all of them");
+    drop(told);
+    assert_eq!(session.join("x"), Ok(true));
+    assert_eq!(handler.told.lock().unwrap().len(), CHANGES + 1, "nobody else tells now");
+}
+
+#[test]
+fn a_closing_session_is_in_every_view_until_it_has_ended() {
+    let (_, running, [a, _b]) = rooms::<2>(websocket());
+    say(&a, "+tea");
+    let (hub, session) = (running.hub(), running.session(1).unwrap());
+    session.close();
+    Sim::run();
+    assert_eq!(session.state(), State::Closing);
+    assert_eq!((hub.count(), running.count(), hub.member_count("tea")), (2, 2, 1));
+    assert_eq!(
+        (hub.session(1), running.session(1)),
+        (Some(session.clone()), Some(session.clone()))
+    );
+    assert_eq!(
+        (hub.sessions().len(), running.sessions().len(), hub.all().sessions().len()),
+        (2, 2, 2)
+    );
+    assert_eq!(hub.group("tea").sessions(), std::slice::from_ref(&session));
+    assert_eq!(hub.all().send("x"), delivery(1, 0, 1), "and is told of where it is sent to");
+    a.send(&masked(0x88, b"\x03\xe8"));
+    assert_eq!(session.state(), State::Closed);
+    assert_eq!((hub.count(), hub.member_count("tea"), hub.session(1)), (1, 0, None));
+    assert_eq!((hub.sessions().len(), hub.all().sessions().len()), (1, 1));
+    assert!(session.groups().is_empty(), "after its last event");
 }

@@ -214,7 +214,8 @@ fn a_peer_that_had_sent_nothing_is_idle() {
     let (watch, running, peer) = open(websocket().idle_timeout(seconds(5)));
     Sim::suspend(seconds(60));
     assert_eq!(peer.take()[..4], *b"\x88\x06\x03\xe8");
-    assert_eq!(running.session(1).map(|session| session.state()), None);
+    let state = running.session(1).map(|session| session.state());
+    assert_eq!(state, Some(storm_proto::service::State::Closing));
     peer.send(&masked(0x88, b"\x03\xe8"));
     peer.end();
     assert_eq!(watch.took(), ["IdleTimeout true 0"]);

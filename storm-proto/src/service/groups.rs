@@ -118,6 +118,15 @@ impl Groups {
         self.members.keys().cloned().collect()
     }
 
+    /// How many changes are to be told.
+    pub(crate) fn untold(&self) -> usize {
+        self.untold.len()
+    }
+
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
     /// The next change to be told.
     pub(crate) fn next_change(&mut self) -> Option<GroupChange> {
         self.untold.pop_front()
@@ -293,7 +302,7 @@ mod tests {
         assert_eq!(session.join("three"), Ok(true));
         registry.remove(&session);
         assert_eq!(session.join("three"), Err(JoinError::Closed));
-        assert!(session.groups().is_empty() && Hub::new(registry).groups().is_empty());
+        assert!(!session.is_in("two") && Hub::new(registry).groups().is_empty());
     }
 
     #[test]

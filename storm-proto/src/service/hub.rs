@@ -8,7 +8,7 @@ use super::audience::Audience;
 use super::groups::Members;
 use super::metrics::ServerMetrics;
 use super::registry::Registry;
-use super::session::{Session, State};
+use super::session::Session;
 
 /// The sessions of a server and their groups, from anywhere: [`Server::hub`] has it before
 /// the server starts, [`Running::hub`] later, and [`Session::hub`] in a handler.
@@ -43,17 +43,19 @@ impl Hub {
         self.registry.count()
     }
 
-    /// The open session with this number.
+    /// The session with this number, whatever its [`State`](super::State): one of those that
+    /// [`Hub::count`] counts.
     #[must_use]
     pub fn session(&self, id: u64) -> Option<Session> {
         self.registry.get(id)
     }
 
-    /// All open sessions, as they are now, in the order in which they came.
+    /// All sessions, as they are now, in the order in which they came: those that
+    /// [`Hub::count`] counts. [`Session::state`] tells which of them are closing; sends to these
+    /// fail.
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {
-        let sessions = self.registry.sessions();
-        sessions.iter().filter(|session| session.state() == State::Open).cloned().collect()
+        self.registry.sessions().iter().cloned().collect()
     }
 
     /// Closes every session in order, as [`Session::close`] does; the server goes on. Returns

@@ -7,6 +7,7 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 
 use super::middleware::Chain;
+use super::registry;
 use super::wire::linger;
 use super::{ListenOptions, budget as turn, client, groups, pool, probe, report, server, session};
 use crate::client::{dial, reconnect};
@@ -87,6 +88,7 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("groups of a session", number(groups::MAX_GROUPS)),
         ("name of a group", bytes(groups::MAX_NAME)),
         ("changes in groups not yet told", number(groups::MAX_UNTOLD)),
+        ("changes in groups that a call tells beside its own", number(registry::SHARE)),
         ("waiting sends of a session", number(session::MAX_WAITING)),
         ("pongs that wait", number(Control::Pong.limit())),
         (

@@ -36,11 +36,16 @@ impl Session {
         registry.map_or(0, |registry| registry.leave(|groups| groups.leave_all(self.id())))
     }
 
-    /// The groups that it is in, in the order of its joins. None in `on_disconnected`.
+    /// Returns the groups that it is in, in the order of its joins.
+    ///
+    /// During the events of its end, `on_disconnected` above all, these are the groups that it
+    /// was in until then: it has left them ([`Session::is_in`] is false), and others are told so.
+    /// After the last event there are none.
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<str>> {
-        let registry = self.shared().registry();
-        registry.map_or_else(Vec::new, |registry| registry.look(|groups| groups.of(self.id())))
+        let Some(registry) = self.shared().registry() else { return Vec::new() };
+        let groups = registry.look(|groups| groups.of(self.id()));
+        if groups.is_empty() { self.shared().kept_groups() } else { groups }
     }
 
     /// True if it is in the group.

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::task::{Poll, Waker};
+use std::boxed::Box;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::vec::Vec;
@@ -13,7 +14,7 @@ use super::membership::JoinError;
 use super::metrics::{Ledger, Refused, ServerMetrics, Unopened, with_open};
 use super::publish::{self, Whose};
 use super::runtime::Address;
-use super::session::{Session, State};
+use super::session::Session;
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::sync::{Mutex, MutexGuard};
 use super::wire::linger::MAX_LINGERING;
@@ -38,6 +39,19 @@ pub(crate) struct Registry {
     /// The handler, for as long as the server and its sessions hold it: it may hold a handle
     /// on this table itself.
     presence: OnceLock<Weak<dyn Presence>>,
+    /// Spawns a task that tells what a call has left; set when the server starts.
+    tell_rest: OnceLock<TellRest>,
+}
+
+/// How many changes of groups a call tells beside its own, and a task in each of its turns.
+pub(crate) const SHARE: usize = 64;
+
+struct TellRest(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for TellRest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TellRest")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +125,7 @@ impl Registry {
             stopping: AtomicBool::new(false),
             drain: OnceLock::new(),
             presence: OnceLock::new(),
+            tell_rest: OnceLock::new(),
         }
     }
 
@@ -144,7 +159,7 @@ impl Registry {
     /// Calls of the application that a stop waits for in vain.
     pub(crate) fn stuck(&self) -> usize {
         let table = self.lock();
-        table.connections + usize::from(table.reporting)
+        table.connections + usize::from(table.reporting) + usize::from(table.telling)
     }
 
     /// Admits a connection that was accepted, unless there is a limit or a stop. Check and
@@ -228,12 +243,18 @@ impl Registry {
                 news = Some(table.ledger.publish(all));
             }
         }
+        let mut groups = Vec::new();
         if open.is_some() {
+            groups = table.groups.of(session.id());
             table.groups.leave_all(session.id());
         }
+        let own = groups.len();
         let last = table.sessions.is_empty();
         let waiting = last.then(|| core::mem::take(&mut table.until_empty));
-        self.tell(table);
+        if own > 0 {
+            session.shared().keep_groups(groups);
+        }
+        self.tell(table, own);
         wake_all(waiting.into_iter().flatten());
         match (&reason, news) {
             (Some(reason), Some(news)) => {
@@ -247,11 +268,11 @@ impl Registry {
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Session> {
-        let session = self.lock().sessions.get(id).cloned();
-        session.filter(|session| session.state() == State::Open)
+        self.lock().sessions.get(id).cloned()
     }
 
-    /// Open sessions, and those that are closing.
+    /// All sessions from just before `on_connected` to just before the last event, whatever
+    /// their state.
     pub(crate) fn sessions(&self) -> Members {
         self.lock().sessions.clone()
     }
@@ -276,15 +297,17 @@ impl Registry {
             return Err(JoinError::Closed);
         }
         let joined = table.groups.join(session, group);
-        self.tell(table);
+        self.tell(table, 1);
         joined
     }
 
     /// Takes sessions out of groups.
     pub(crate) fn leave<T>(&self, leave: impl FnOnce(&mut Groups) -> T) -> T {
         let mut table = self.lock();
+        let before = table.groups.untold();
         let left = leave(&mut table.groups);
-        self.tell(table);
+        let own = table.groups.untold() - before;
+        self.tell(table, own);
         left
     }
 
@@ -293,14 +316,41 @@ impl Registry {
         look(&self.lock().groups)
     }
 
-    /// Tells what changed in groups, in order and without the lock. One thread does; what
-    /// others change meanwhile it finds when it comes back for more.
-    fn tell<'t>(&'t self, mut table: MutexGuard<'t, Table>) {
-        if table.telling {
+    /// Has `spawn` run what is left to be told of groups.
+    pub(crate) fn tell_rest_by(&self, spawn: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.tell_rest.set(TellRest(Box::new(spawn)));
+    }
+
+    /// Tells what changed in groups, in order and without the lock. One thread does at a time:
+    /// a caller tells as many changes as it has made and a few more, and leaves the rest to a
+    /// task, so that no call waits for the changes of others without end.
+    fn tell<'t>(&'t self, mut table: MutexGuard<'t, Table>, own: usize) {
+        if table.telling || !table.groups.has_untold() {
             return;
         }
-        while let Some(change) = table.groups.next_change() {
-            table.telling = true;
+        table.telling = true;
+        if self.tell_some(table, own + SHARE) {
+            return;
+        }
+        if !self.tell_rest.get().is_some_and(|TellRest(spawn)| spawn()) {
+            // There is nobody else.
+            while !self.tell_some(self.lock(), SHARE) {}
+        }
+    }
+
+    /// Tells a share of the changes; true once none is left. To be called by whoever tells.
+    pub(crate) fn tell_share(&self) -> bool {
+        self.tell_some(self.lock(), SHARE)
+    }
+
+    /// Whoever tells goes away before everything is told: the next change finds the rest.
+    pub(crate) fn give_up_telling(&self) {
+        self.left(|table| table.telling = false);
+    }
+
+    fn tell_some<'t>(&'t self, mut table: MutexGuard<'t, Table>, most: usize) -> bool {
+        for _ in 0..most {
+            let Some(change) = table.groups.next_change() else { break };
             drop(table);
             // The change is dropped in there as well: it may hold the last of a session.
             catch(move || {
@@ -310,7 +360,14 @@ impl Registry {
             });
             table = self.lock();
         }
+        if table.groups.has_untold() {
+            return false;
+        }
         table.telling = false;
+        let waiting = table.is_empty().then(|| core::mem::take(&mut table.until_empty));
+        drop(table);
+        wake_all(waiting.into_iter().flatten());
+        true
     }
 
     /// Admitted connections.
@@ -450,7 +507,7 @@ impl Registry {
 
 impl Table {
     fn is_empty(&self) -> bool {
-        self.connections == 0 && self.listening == 0 && !self.reporting
+        self.connections == 0 && self.listening == 0 && !self.reporting && !self.telling
     }
 }
 
@@ -536,6 +593,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::session::State;
     use super::super::session::tests::undriven;
     use super::*;
     use crate::Outbox;

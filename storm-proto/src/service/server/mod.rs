@@ -4,6 +4,7 @@ mod accepting;
 mod checks;
 mod reports;
 mod running;
+mod telling;
 
 use core::fmt;
 use core::time::Duration;
@@ -347,6 +348,7 @@ impl<R: Runtime, H: Handler> Server<R, H> {
         registry.set_max_groups(self.max_groups);
         registry.admit_by(self.admission);
         registry.tell_to(&handler);
+        registry.tell_rest_by(telling::spawner(self.runtime.clone(), &registry));
         addresses.iter().for_each(trace::listening);
         // Dropped on a failure below: that stops the loops which run already.
         let running = Running {

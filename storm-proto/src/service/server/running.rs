@@ -114,13 +114,13 @@ impl<R: Runtime> Running<R> {
         self.registry.count()
     }
 
-    /// The open session with this number.
+    /// The session with this number; see [`Hub::session`].
     #[must_use]
     pub fn session(&self, id: u64) -> Option<Session> {
         self.registry.get(id)
     }
 
-    /// All open sessions, as they are now, in the order in which they came.
+    /// All sessions, as they are now; see [`Hub::sessions`].
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {
         self.hub().sessions()

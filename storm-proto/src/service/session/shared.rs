@@ -104,6 +104,8 @@ pub(super) struct Rare {
     pub(super) ending: bool,
     /// The last event was handled.
     pub(super) handled: bool,
+    /// The groups that it was in at its end, until the last event is handled.
+    pub(super) groups: Vec<Arc<str>>,
     /// What the application attached.
     pub(super) data: Extensions,
     /// When reading goes on.
@@ -617,10 +619,21 @@ impl Shared {
         self.lock().rare.as_ref().is_some_and(|rare| rare.handled)
     }
 
+    /// Keeps the names of the groups that it has left by its end, for its last event.
+    pub(crate) fn keep_groups(&self, groups: Vec<Arc<str>>) {
+        self.lock().rare().groups = groups;
+    }
+
+    /// See [`Shared::keep_groups`].
+    pub(crate) fn kept_groups(&self) -> Vec<Arc<str>> {
+        self.lock().rare.as_ref().map_or_else(Vec::new, |rare| rare.groups.clone())
+    }
+
     /// The last event was handled.
     pub(crate) fn handled(&self) {
         let mut inner = self.lock();
         inner.rare().handled = true;
+        inner.rare().groups = Vec::new();
         let waiting = inner.take_waiting();
         drop(inner);
         waiting.wake();
