@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use conformance::adapter::Adapter;
-use storm_proto::WebSocket;
 use storm_proto::framing::{Delimiter, LengthPrefix};
-use storm_proto::service::Server;
+use storm_proto::service::{Handler, Server, Session};
 use storm_proto::websocket::Deflate;
+use storm_proto::{Message, SendError, WebSocket};
 use tokio::sync::Notify;
 
 use crate::deadlines::Deadlines;
@@ -17,6 +17,9 @@ use crate::{Job, Runtime, tls};
 
 /// How long sessions may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Those who hear what is broadcast.
+const GROUP: &str = "members";
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -43,6 +46,12 @@ pub(crate) struct Options {
     /// Compresses messages of all sizes, if the client offers it.
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "no-context")]
     deflate: Option<Deflating>,
+    /// Sends every message to all clients that have sent "join" as well.
+    #[arg(long)]
+    broadcast: bool,
+    /// Keeps the worker for this many microseconds with each message.
+    #[arg(long, default_value_t = 0)]
+    spin: u64,
 }
 
 /// How messages are compressed.
@@ -133,7 +142,20 @@ impl Job for Options {
             None => server,
         };
         let ends = self.ends;
-        let server = self.deadlines.set(server).on_message(move |session, message| {
+        let server = self.deadlines.set(server);
+        let spin = Duration::from_micros(self.spin);
+        if self.broadcast {
+            return serve(adapter, scheme, server.on_message(broadcast));
+        }
+        if !spin.is_zero() {
+            let slow = server.on_message(move |session, message| {
+                let begun = Instant::now();
+                while begun.elapsed() < spin {}
+                session.send(message)
+            });
+            return serve(adapter, scheme, slow);
+        }
+        let server = server.on_message(move |session, message| {
             if ends && message.as_bytes() == b"close" {
                 session.close();
                 return Ok(());
@@ -145,12 +167,30 @@ impl Job for Options {
                 let _ = say(&format!("ended: {reason}, clean: {}", reason.clean));
             }
         });
-        let running = adapter.wait(server.start())?;
-        say(&format!("listening on {scheme}://{}", running.address()))?;
-        adapter.block_on(INTERRUPTED.notified());
-        adapter.wait(running.stop(GRACE));
-        Ok(())
+        serve(adapter, scheme, server)
     }
+}
+
+/// Runs a server until a signal ends it.
+fn serve<A: Adapter, H: Handler>(
+    adapter: &A,
+    scheme: &str,
+    server: Server<A::Runtime, H>,
+) -> io::Result<()> {
+    let running = adapter.wait(server.start())?;
+    say(&format!("listening on {scheme}://{}", running.address()))?;
+    adapter.block_on(INTERRUPTED.notified());
+    adapter.wait(running.stop(GRACE));
+    Ok(())
+}
+
+fn broadcast(session: &Session, message: Message<'_>) -> Result<(), SendError> {
+    if message.as_bytes() == b"join" {
+        let _ = session.join(GROUP);
+    } else {
+        let _ = session.others_in(GROUP).send(message);
+    }
+    session.send(message)
 }
 
 pub(crate) fn websocket(max_message: Option<usize>, deflate: Option<Deflating>) -> WebSocket {

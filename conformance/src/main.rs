@@ -5,6 +5,7 @@ mod autobahn;
 mod client;
 mod deadlines;
 mod echo;
+mod fairness;
 mod talk;
 mod tls;
 
@@ -26,6 +27,8 @@ enum Command {
     Talk(talk::Options),
     /// Runs the Autobahn cases against both roles and judges them.
     Autobahn(autobahn::Options),
+    /// Measures what servers spend before they answer one client while others flood them.
+    Fairness(fairness::Options),
 }
 
 /// Which adapter runs.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Client(options) => client::run(&options),
         Command::Talk(options) => talk::run(&options),
         Command::Autobahn(options) => autobahn::run(&options),
+        Command::Fairness(options) => fairness::run(&options),
     };
     match result {
         Ok(code) => code,
