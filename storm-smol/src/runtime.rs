@@ -1,14 +1,11 @@
 //! smol as the services see it: a clock, a spawn, a resolver, a listener, a dialer.
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::time::Duration;
 
 use async_io::Timer;
 use storm_proto::Instant;
@@ -95,34 +92,6 @@ impl Runtime for Smol {
     ) -> impl Future<Output = io::Result<(Transport, Ends)>> + Send + 'static {
         client::dial(address, options)
     }
-}
-
-/// How long a worker goes on without a look for IO, if its tasks only yield: a look takes some
-/// microseconds, so it costs less than a hundredth.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
-
-thread_local! {
-    static LOOKED: Cell<Instant> = const { Cell::new(Instant::ZERO) };
-}
-
-/// Wakes the task of `cx` behind all others that are ready, also those that IO makes ready now.
-///
-/// smol's executor appends a woken task to its queue, but looks for IO only after 200 polls, and
-/// the thread of `async-io` only every 10 ms. A `block_on` within one looks as well: that
-/// of a future that yields once does so without waiting.
-pub(crate) fn yield_now(cx: &mut Context<'_>) {
-    let now = storm_socket::now();
-    let is_due = LOOKED.try_with(|looked| {
-        let is_due = now - looked.get() >= BETWEEN_LOOKS;
-        if is_due {
-            looked.set(now);
-        }
-        is_due
-    });
-    if is_due == Ok(true) {
-        async_io::block_on(futures_lite::future::yield_now());
-    }
-    cx.waker().wake_by_ref();
 }
 
 impl fmt::Debug for Smol {

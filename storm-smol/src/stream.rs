@@ -8,7 +8,7 @@ use futures_lite::io::{AsyncRead, AsyncWrite};
 use storm_proto::Instant;
 use storm_proto::service::{Carrier, MessageStream, Runtime, Transport};
 
-use crate::runtime::{self, Smol};
+use crate::runtime::Smol;
 use crate::timer::Timer;
 
 /// A WebSocket over any stream of `futures-io`, such as one with TLS or one that a web
@@ -88,8 +88,8 @@ where
     /// Of the stream nothing is known that could be reset: its peer sees the end.
     fn reset(&mut self) {}
 
-    fn yield_now(cx: &mut Context<'_>) {
-        runtime::yield_now(cx);
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        self.timer.yield_now(cx);
     }
 }
 

@@ -10,7 +10,6 @@ use async_io::Async;
 use storm_proto::Instant;
 use storm_proto::service::Transport as TransportApi;
 
-use crate::runtime;
 use crate::timer::Timer;
 
 /// A connected stream.
@@ -143,7 +142,7 @@ impl TransportApi for Transport {
         }
     }
 
-    fn yield_now(cx: &mut Context<'_>) {
-        runtime::yield_now(cx);
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        self.timer.yield_now(cx);
     }
 }

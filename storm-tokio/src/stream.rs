@@ -87,7 +87,7 @@ where
     /// Of the stream nothing is known that could be reset: its peer sees the end.
     fn reset(&mut self) {}
 
-    fn yield_now(cx: &mut Context<'_>) {
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
         runtime::yield_now(cx);
     }
 }

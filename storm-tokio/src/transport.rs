@@ -133,7 +133,7 @@ impl TransportApi for Transport {
         }
     }
 
-    fn yield_now(cx: &mut Context<'_>) {
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
         runtime::yield_now(cx);
     }
 }

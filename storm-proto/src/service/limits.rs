@@ -9,7 +9,7 @@ use std::vec::Vec;
 use super::middleware::Chain;
 use super::registry;
 use super::wire::linger;
-use super::{ListenOptions, budget as turn, client, groups, pool, probe, report, server, session};
+use super::{ListenOptions, client, groups, pool, probe, quota as turn, report, server, session};
 use crate::client::{dial, reconnect};
 use crate::connection::budget;
 use crate::connection::link;

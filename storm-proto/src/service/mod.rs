@@ -15,7 +15,6 @@
 mod audience;
 mod batch;
 mod bind;
-mod budget;
 mod callbacks;
 mod client;
 mod connect_error;
@@ -39,6 +38,7 @@ pub mod park;
 mod pool;
 mod probe;
 mod publish;
+mod quota;
 mod race;
 mod rate_limit;
 mod reconnecting;

@@ -85,13 +85,13 @@ pub trait Transport: Send + Unpin + 'static {
 
     /// Wakes the task of `cx` after the runtime has looked for IO and run the other tasks that
     /// are ready. Called when a connection has used up its turn, right before its task returns
-    /// `Pending`; may be called from any task that is polled by this runtime.
+    /// `Pending`. It may make the timer of this connection fire early.
     ///
     /// The default wakes the task at once. That is right where calls block, and where an
     /// executor appends woken tasks to its queue and looks for IO at least every few tasks.
     /// Elsewhere a peer that sends without pause keeps a worker: see "Yielding" in
     /// `docs/write-an-adapter.md`.
-    fn yield_now(cx: &mut Context<'_>) {
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
         cx.waker().wake_by_ref();
     }
 

@@ -14,8 +14,8 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
-use super::budget::Budget;
 use super::pool::{SCRATCH, Scratch};
+use super::quota::Quota;
 use super::runtime::Transport;
 use crate::Instant;
 use crate::tls::{TlsError, TlsFacts, TlsStage};
@@ -79,7 +79,7 @@ impl<T: Transport> Secured<T> {
     /// whatever the caller answers to a peer that speaks no TLS, and what still comes is of no
     /// use to anybody.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut budget = Budget::new();
+        let mut quota = Quota::new();
         loop {
             let shaken = self.shake();
             if shaken.is_err() {
@@ -91,14 +91,14 @@ impl<T: Transport> Secured<T> {
             if done {
                 return Poll::Ready(Ok(()));
             }
-            if budget.is_empty() {
-                T::yield_now(cx);
+            if quota.is_empty() {
+                self.transport.yield_now(cx);
                 return Poll::Pending;
             }
             let mut scratch = Scratch::take(false);
             let read = self.transport.poll_read(cx, scratch.room());
             if let Poll::Ready(Ok(len)) = read {
-                budget.call(len);
+                quota.call(len);
                 self.unopened.extend_from_slice(&scratch.room()[..len]);
             }
             scratch.give();
@@ -153,7 +153,7 @@ impl<T: Transport> Secured<T> {
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
-        budget: &mut Budget,
+        quota: &mut Quota,
     ) -> Poll<io::Result<Option<usize>>> {
         let mut scratch = Scratch::take(buffer.len() > SCRATCH);
         let room = scratch.room();
@@ -164,7 +164,7 @@ impl<T: Transport> Secured<T> {
                 Poll::Ready(ended.map(|()| Some(0)).map_err(io::Error::from))
             }
             Poll::Ready(Ok(len)) => {
-                budget.call(len);
+                quota.call(len);
                 Poll::Ready(self.open_from(&room[..len], buffer))
             }
             other => other.map_ok(|_| None),
@@ -262,7 +262,7 @@ impl<T: Transport> Transport for Secured<T> {
         }
         let mut opened = self.open(buffer).map_err(io::Error::from);
         // Of records without plaintext the caller knows nothing.
-        let mut budget = Budget::new();
+        let mut quota = Quota::new();
         loop {
             // What the last bytes made TLS say, above all an alert.
             let answered = self.send_answers(cx);
@@ -271,11 +271,11 @@ impl<T: Transport> Transport for Secured<T> {
                 Ok(None) => answered?,
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            if budget.is_empty() {
-                T::yield_now(cx);
+            if quota.is_empty() {
+                self.transport.yield_now(cx);
                 return Poll::Pending;
             }
-            opened = match self.poll_records(cx, buffer, &mut budget) {
+            opened = match self.poll_records(cx, buffer, &mut quota) {
                 Poll::Ready(opened) => opened,
                 Poll::Pending => return Poll::Pending,
             };
@@ -344,8 +344,8 @@ impl<T: Transport> Transport for Secured<T> {
         self.transport.reset();
     }
 
-    fn yield_now(cx: &mut Context<'_>) {
-        T::yield_now(cx);
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        self.transport.yield_now(cx);
     }
 
     fn split<F>(&mut self, write: impl FnOnce(Self) -> F + Send + 'static) -> io::Result<()>

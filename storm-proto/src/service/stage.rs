@@ -102,8 +102,8 @@ impl<T: Transport> Transport for Stage<T> {
         }
     }
 
-    fn yield_now(cx: &mut Context<'_>) {
-        T::yield_now(cx);
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        each!(self, inner => inner.yield_now(cx));
     }
 
     fn hang_up(&mut self) {

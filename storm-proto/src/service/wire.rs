@@ -20,8 +20,8 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 
 use super::batch;
-use super::budget::Budget;
 use super::pool::{self, Scratch};
+use super::quota::Quota;
 use super::runtime::Transport;
 use super::session::{Inner, Shared};
 use super::stage::Stage;
@@ -65,7 +65,7 @@ pub(crate) struct Wire<T> {
     /// The last read was as large as a small scratch: more comes at once.
     bulk: bool,
     /// What this turn may still do.
-    budget: Budget,
+    quota: Quota,
     /// Bytes that were read and not looked at: the next input.
     kept: Option<Box<Scratch>>,
 }
@@ -109,7 +109,7 @@ impl<T: Transport> Wire<T> {
             late: false,
             half: false,
             bulk: false,
-            budget: Budget::new(),
+            quota: Quota::new(),
             kept: None,
         }
     }
@@ -216,18 +216,18 @@ impl<T: Transport> Wire<T> {
     /// True if this turn has had its events: see [`Wire::poll_room`].
     #[inline]
     pub(crate) fn is_spent(&mut self) -> bool {
-        self.budget.is_spent(self.clock) && self.shares_worker()
+        self.quota.is_spent(self.clock) && self.shares_worker()
     }
 
     /// True if this turn has had its reads and writes.
     fn is_used_up(&mut self) -> bool {
-        self.budget.is_used_up(self.clock) && self.shares_worker()
+        self.quota.is_used_up(self.clock) && self.shares_worker()
     }
 
     /// A thread of its own goes on.
     fn shares_worker(&mut self) -> bool {
         if T::BLOCKS {
-            self.budget.renew();
+            self.quota.renew();
         }
         !T::BLOCKS
     }
@@ -239,29 +239,29 @@ impl<T: Transport> Wire<T> {
         if self.is_used_up() {
             // The batch is this thread's; the next turn may be another's.
             drop(shared.lock_in_order());
-            T::yield_now(cx);
+            self.transport.yield_now(cx);
         } else if self.judge(shared) || !shared.fall_asleep(cx.waker(), !self.outbox.is_empty()) {
             return false;
         }
-        self.budget.renew();
+        self.quota.renew();
         true
     }
 
     /// What the receiver counts down for frames that are no event.
     #[inline]
     pub(crate) fn frames(&mut self) -> &mut u16 {
-        self.budget.events()
+        self.quota.events()
     }
 
     /// Counts an event of any kind.
     #[inline]
     pub(crate) fn count_event(&mut self) {
-        self.budget.event();
+        self.quota.event();
     }
 
     /// Counts bytes that were inflated out of fewer.
     pub(crate) fn count_made(&mut self, bytes: usize) {
-        self.budget.made(bytes);
+        self.quota.made(bytes);
     }
 
     /// An event other than a message.
@@ -328,7 +328,7 @@ impl<T: Transport> Wire<T> {
     fn poll_turn(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
         shared.set_awake();
         self.now = (self.clock)();
-        self.budget.begin(self.now);
+        self.quota.begin(self.now);
         let mut look = self.look(shared, None);
         // Each turn writes once, whatever it has read.
         let mut may_write = true;
@@ -358,7 +358,7 @@ impl<T: Transport> Wire<T> {
             if may_write && !self.outbox.is_empty() {
                 match self.poll_write(cx) {
                     Poll::Ready(Ok(n)) => {
-                        self.budget.call(n);
+                        self.quota.call(n);
                         may_write = !self.is_used_up();
                         self.refresh_now();
                         look = self.look(shared, Some(n));
@@ -523,7 +523,7 @@ impl<T: Transport> Wire<T> {
         if self.paused != paused {
             self.paused = paused;
             // A call of the application may have come to its end in a new turn.
-            self.budget.begin((self.clock)());
+            self.quota.begin((self.clock)());
             shared.lock().link.pause(paused);
         }
     }
@@ -541,7 +541,7 @@ impl<T: Transport> Wire<T> {
         match read {
             Ok(input) if input.len > 0 => {
                 self.bytes = self.bytes.saturating_add(input.len as u32);
-                self.budget.call(input.len);
+                self.quota.call(input.len);
                 return Some(input);
             }
             Ok(input) => {

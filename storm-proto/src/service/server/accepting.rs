@@ -3,6 +3,7 @@
 use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
@@ -21,9 +22,10 @@ use crate::service::driver::{Driver, Guard, Host, drive};
 use crate::service::handler::Handler;
 use crate::service::middleware::Chain;
 use crate::service::publish;
+use crate::service::quota::Quota;
 use crate::service::race::before;
 use crate::service::registry::{Listening, Permit, Registry};
-use crate::service::runtime::{Ends, Listener, Runtime};
+use crate::service::runtime::{Ends, Listener, Runtime, Transport};
 use crate::service::session::{Identity, Session, lagging};
 use crate::service::stage::Stage;
 use crate::service::trace;
@@ -31,6 +33,10 @@ use crate::service::wire::Wire;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsServer, TlsStage};
 use crate::websocket::Role;
+
+/// How long the accept loop sleeps when it has used its turn up: any sleep leads through the
+/// runtime's look for IO, and sessions that are connected already go on meanwhile.
+const YIELD: Duration = Duration::from_micros(1);
 
 /// The accept loop of one listener; a server has one for each of its addresses.
 pub(super) struct Accepting<R: Runtime, H> {
@@ -54,15 +60,27 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
     /// takes nobody is worse than one that is down.
     pub(super) async fn run(mut self) {
         let mut backoff = AcceptBackoff::default();
+        let mut quota = Quota::new();
         loop {
+            if !R::Transport::BLOCKS && quota.is_used_up(R::now) {
+                quota.renew();
+                self.runtime.sleep_until(R::now() + YIELD).await;
+            }
             let accepted = {
                 let mut stopped = pin!(self.registry.stopped());
                 poll_fn(|cx| match stopped.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => self.listener.poll_accept(cx).map(Some),
+                    Poll::Pending => {
+                        let accepted = self.listener.poll_accept(cx);
+                        if accepted.is_pending() {
+                            quota.renew();
+                        }
+                        accepted.map(Some)
+                    }
                 })
                 .await
             };
+            quota.call(0);
             // A stop ends an accept that blocks with whatever comes first.
             let accepted = accepted.filter(|_| !self.registry.is_stopping());
             let begun = match accepted {

@@ -26,8 +26,8 @@ use self::error::is_fault;
 pub use self::error::{OpenError, StreamError};
 use self::turn::Input;
 use self::wakers::{Half, Wakers};
-use super::budget::Budget;
 use super::pool;
+use super::quota::Quota;
 use crate::connection::reason::DisconnectReason;
 use crate::connection::slow::Lag;
 use crate::error::{CloseError, SendError};
@@ -70,7 +70,7 @@ pub struct MessageStream<T> {
     input: Option<Input>,
     wakers: Wakers,
     /// What may still be done before the task is to yield.
-    budget: Budget,
+    quota: Quota,
     /// The time at the start of this poll.
     now: Instant,
     /// What the transport's timer is armed for.
@@ -94,7 +94,7 @@ impl<T: Carrier> MessageStream<T> {
             connection,
             input: None,
             wakers: Wakers::default(),
-            budget: Budget::new(),
+            quota: Quota::new(),
             now: T::now(),
             armed: Instant::NEVER,
             bulk: false,

@@ -61,17 +61,19 @@ impl<T: Carrier> MessageStream<T> {
     ) -> Poll<R> {
         let waker = self.wakers.enter(half, cx.waker());
         self.now = T::now();
-        self.budget.begin(self.now);
+        self.quota.begin(self.now);
         let before = self.mark();
         self.connection.pause(!self.wakers.is_waiting(Half::Reader));
         let polled = poll(self, &mut Context::from_waker(&waker));
         if polled.is_ready() {
             self.wakers.leave(half);
         } else {
-            if self.is_used_up() {
-                T::yield_now(cx);
+            if self.is_used_up()
+                && let Some(transport) = &mut self.transport
+            {
+                transport.yield_now(cx);
             }
-            self.budget.renew();
+            self.quota.renew();
         }
         if self.mark() != before {
             self.wakers.wake_other(half);
@@ -81,12 +83,12 @@ impl<T: Carrier> MessageStream<T> {
 
     /// True if no more messages are to be taken or given before the task has yielded.
     pub(super) fn is_spent(&mut self) -> bool {
-        self.budget.is_spent(T::now)
+        self.quota.is_spent(T::now)
     }
 
     /// True if no more is to be read or written before the task has yielded.
     pub(super) fn is_used_up(&mut self) -> bool {
-        self.budget.is_used_up(T::now)
+        self.quota.is_used_up(T::now)
     }
 
     /// All that a half may wait for beside what the transport wakes it for.
@@ -127,16 +129,16 @@ impl<T: Carrier> MessageStream<T> {
 
     /// The next message of what was read, if there is one before this turn's events are over.
     fn take_message(&mut self) -> Option<OwnedMessage> {
-        let (connection, budget, now) = (&mut self.connection, &mut self.budget, self.now);
+        let (connection, quota, now) = (&mut self.connection, &mut self.quota, self.now);
         let read = self.input.as_ref().map_or(0, Input::len) + connection.assembled();
         let message = Input::take(&mut self.input, |bytes| {
-            connection.next_message(bytes, now, budget.events())
+            connection.next_message(bytes, now, quota.events())
         });
         let made = match &message {
             Some(message) => message.len(),
             None => connection.assembled(),
         };
-        budget.made(made.saturating_sub(read));
+        quota.made(made.saturating_sub(read));
         message
     }
 
@@ -163,7 +165,7 @@ impl<T: Carrier> MessageStream<T> {
                 self.finish();
                 return Poll::Ready(());
             }
-            if has_written && self.budget.is_used_up(T::now) {
+            if has_written && self.quota.is_used_up(T::now) {
                 return Poll::Pending;
             }
             let turned = match write(transport, &mut self.connection, cx) {
@@ -179,7 +181,7 @@ impl<T: Carrier> MessageStream<T> {
                 written => {
                     let n = if let Poll::Ready(Ok(n)) = written { n } else { 0 };
                     if written.is_ready() {
-                        self.budget.call(n);
+                        self.quota.call(n);
                     }
                     has_written = true;
                     if let Some(spare) = self.connection.written(n, self.now) {
@@ -234,7 +236,7 @@ impl<T: Carrier> MessageStream<T> {
                 self.connection.end_of_stream(self.now);
             }
             Ok(n) => {
-                self.budget.call(n);
+                self.quota.call(n);
                 self.connection.received(n);
             }
             Err(error) => self.connection.transport_failed(error.into()),

@@ -49,12 +49,12 @@ impl<T: Transport> Wire<T> {
 
     fn poll_linger(&mut self, cx: &mut Context<'_>, until: Instant, left: &mut usize) -> Poll<()> {
         self.now = (self.clock)();
-        self.budget.renew();
+        self.quota.renew();
         while !self.is_used_up() {
             match self.poll_read(cx, None) {
                 Poll::Ready(Ok(input)) => {
                     let len = input.len;
-                    self.budget.call(len);
+                    self.quota.call(len);
                     input.give();
                     if len == 0 {
                         return Poll::Ready(());
@@ -69,7 +69,10 @@ impl<T: Transport> Wire<T> {
                 Poll::Pending => return self.poll_due(cx, Some(until)),
             }
         }
-        T::yield_now(cx);
-        self.poll_due(cx, Some(until))
+        if self.now >= until {
+            return Poll::Ready(());
+        }
+        self.transport.yield_now(cx);
+        Poll::Pending
     }
 }

@@ -1,12 +1,12 @@
 //! What a connection may do before the other connections of its worker get their turn.
 //!
-//! A turn ends when the connection has nothing to do, or when its budget is used up: then the
+//! A turn ends when the connection has nothing to do, or when its quota is used up: then the
 //! task goes to the back of the queue, behind a look for IO (`Transport::yield_now`). The
-//! budget is counted in events, bytes and time, because each of them alone leaves a peer or an
+//! quota is counted in events, bytes and time, because each of them alone leaves a peer or an
 //! application a way to keep the worker: a read of 64 KiB holds 10,922 empty pings, a system call
 //! may bring a single byte, and one call of a handler may be slow.
 //!
-//! A thread of its own needs no budget: where calls block, nothing here is asked.
+//! A thread of its own needs no quota: where calls block, nothing here is asked.
 
 use crate::Instant;
 
@@ -37,7 +37,7 @@ const PORTION: usize = BYTES / EVENTS as usize;
 
 /// Packed, since every idle connection has one.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct Quota {
     /// The tick in which the turn began; 0 while that is not known.
     began: u32,
     /// Events until the clock is looked at.
@@ -55,15 +55,15 @@ fn tick(at: Instant) -> u32 {
     (at.as_nanos() >> 10) as u32 | 1
 }
 
-impl Budget {
-    pub(crate) const fn new() -> Budget {
-        Budget::of_turn(1)
+impl Quota {
+    pub(crate) const fn new() -> Quota {
+        Quota::of_turn(1)
     }
 
     #[inline]
-    const fn of_turn(stride: u8) -> Budget {
+    const fn of_turn(stride: u8) -> Quota {
         let left = stride as u16;
-        Budget { began: 0, left, beyond: EVENTS - left, portions: EVENTS, stride }
+        Quota { began: 0, left, beyond: EVENTS - left, portions: EVENTS, stride }
     }
 
     /// The worker is at work for this connection at `now`.
@@ -77,7 +77,7 @@ impl Budget {
     /// The worker is given back: what comes next is another turn.
     #[inline]
     pub(crate) fn renew(&mut self) {
-        *self = Budget::of_turn(self.stride);
+        *self = Quota::of_turn(self.stride);
     }
 
     /// Counts an event.
@@ -173,75 +173,75 @@ mod tests {
     }
 
     /// The events of a turn in which each takes this long.
-    fn turn(budget: &mut Budget, each: Duration) -> u16 {
+    fn turn(quota: &mut Quota, each: Duration) -> u16 {
         let mut events = 0;
-        budget.renew();
-        budget.begin(clock());
-        while !budget.is_spent(clock) {
-            budget.event();
+        quota.renew();
+        quota.begin(clock());
+        while !quota.is_spent(clock) {
+            quota.event();
             pass(each);
             events += 1;
         }
-        assert!(budget.is_used_up(clock));
+        assert!(quota.is_used_up(clock));
         events
     }
 
     #[test]
     fn a_turn_has_1024_events() {
-        let mut budget = Budget::new();
+        let mut quota = Quota::new();
         for _ in 0..3 {
-            assert_eq!(turn(&mut budget, Duration::ZERO), EVENTS);
+            assert_eq!(turn(&mut quota, Duration::ZERO), EVENTS);
         }
     }
 
     #[test]
     fn a_slow_handler_has_few_events_in_a_turn() {
-        let mut budget = Budget::new();
+        let mut quota = Quota::new();
         let micros = Duration::from_micros;
-        assert_eq!(turn(&mut budget, micros(4_000)), 1, "the first event of a connection");
-        assert_eq!(turn(&mut budget, micros(800)), 3);
-        assert!((10..=12).contains(&turn(&mut budget, micros(200))));
-        assert_eq!(turn(&mut budget, Duration::ZERO), EVENTS);
-        let late = turn(&mut budget, micros(4_000));
+        assert_eq!(turn(&mut quota, micros(4_000)), 1, "the first event of a connection");
+        assert_eq!(turn(&mut quota, micros(800)), 3);
+        assert!((10..=12).contains(&turn(&mut quota, micros(200))));
+        assert_eq!(turn(&mut quota, Duration::ZERO), EVENTS);
+        let late = turn(&mut quota, micros(4_000));
         assert!(late <= STRIDE, "{late} events, after which the handler is known to be slow");
-        assert_eq!(turn(&mut budget, micros(4_000)), 1);
+        assert_eq!(turn(&mut quota, micros(4_000)), 1);
     }
 
     #[test]
     fn system_calls_and_inflated_bytes_count_as_events() {
-        let mut budget = Budget::new();
+        let mut quota = Quota::new();
         let calls = (1..).find(|_| {
-            budget.call(1);
-            budget.is_used_up(clock)
+            quota.call(1);
+            quota.is_used_up(clock)
         });
         assert_eq!(calls, Some(EVENTS / CALL));
-        budget.renew();
-        budget.made(BYTES - PORTION);
-        assert!(!budget.is_spent(clock));
-        budget.made(PORTION);
-        assert!(budget.is_spent(clock));
+        quota.renew();
+        quota.made(BYTES - PORTION);
+        assert!(!quota.is_spent(clock));
+        quota.made(PORTION);
+        assert!(quota.is_spent(clock));
     }
 
     #[test]
     fn bytes_end_a_turn_between_two_reads_and_not_between_two_events() {
-        let mut budget = Budget::new();
-        budget.call(BYTES - PORTION);
-        assert!(!budget.is_used_up(clock));
-        budget.call(usize::MAX);
-        assert!(budget.is_used_up(clock));
-        assert!(!budget.is_spent(clock), "what was read is handled");
-        budget.renew();
-        assert!(!budget.is_used_up(clock));
+        let mut quota = Quota::new();
+        quota.call(BYTES - PORTION);
+        assert!(!quota.is_used_up(clock));
+        quota.call(usize::MAX);
+        assert!(quota.is_used_up(clock));
+        assert!(!quota.is_spent(clock), "what was read is handled");
+        quota.renew();
+        assert!(!quota.is_used_up(clock));
     }
 
     #[test]
     fn silence_between_two_turns_counts_for_neither() {
-        let mut budget = Budget::new();
+        let mut quota = Quota::new();
         for _ in 0..100 {
-            budget.renew();
+            quota.renew();
             pass(Duration::from_secs(1));
-            budget.event();
-            assert!(!budget.is_spent(clock), "the turn begins with the first look at the clock");
+            quota.event();
+            assert!(!quota.is_spent(clock), "the turn begins with the first look at the clock");
         }
     }
 }
