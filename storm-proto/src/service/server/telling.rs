@@ -1,11 +1,10 @@
 //! The task that tells what changed in groups, where the calls that change them leave some of it.
 
-use core::future::poll_fn;
-use core::task::Poll;
+use core::time::Duration;
 use std::sync::Arc;
 
 use crate::service::registry::Registry;
-use crate::service::runtime::{Runtime, Transport};
+use crate::service::runtime::Runtime;
 
 /// Tells on a task of its own; see `Registry::tell_rest_by`. False where there is no place for it.
 pub(super) fn spawner<R: Runtime>(
@@ -17,7 +16,7 @@ pub(super) fn spawner<R: Runtime>(
         let Some(registry) = registry.upgrade() else { return false };
         let telling = Telling { registry, is_done: false };
         // A task that is dropped leaves the rest to the next change.
-        runtime.spawn(telling.run::<R>()).is_ok()
+        runtime.spawn(telling.run(runtime.clone())).is_ok()
     }
 }
 
@@ -28,15 +27,11 @@ struct Telling {
 
 impl Telling {
     /// A share in each turn: others on this thread are not kept waiting.
-    async fn run<R: Runtime>(mut self) {
-        poll_fn(|cx| {
-            if self.registry.tell_share() {
-                return Poll::Ready(());
-            }
-            R::Transport::yield_now(cx);
-            Poll::Pending
-        })
-        .await;
+    async fn run<R: Runtime>(mut self, runtime: R) {
+        while !self.registry.tell_share() {
+            // Any sleep leads through the runtime's look for IO.
+            runtime.sleep_until(R::now() + Duration::from_micros(1)).await;
+        }
         self.is_done = true;
     }
 }
