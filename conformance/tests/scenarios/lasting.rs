@@ -27,6 +27,7 @@ pub(crate) fn a_client_comes_back_through_a_restart_of_its_server<H: Harness>() 
     let _again = H::start(again.on_message(|session, message| session.send(message)));
     let second = told.connected();
     assert!(second.id() > first.id());
+    assert_eq!(H::wait(client.connected()).unwrap(), second, "after its on_connected");
     client.send("still here").unwrap();
     assert!(matches!(told.next(), Seen::Message(_, message) if message.as_bytes().len() == 10));
     client.stop();

@@ -98,8 +98,9 @@ pub(crate) fn an_on_connected_that_hangs_is_a_timeout<H: Harness>() {
         H::connect(client.handler(Hangs)).unwrap_err()
     };
     assert!(matches!(error, ConnectError::Timeout(_)), "{error}");
-    until(|| server.running().connections() == 0);
+    // A handler that blocks its thread keeps the socket until it returns.
     drop(release);
+    until(|| server.running().connections() == 0);
 }
 
 struct Hangs;
