@@ -393,7 +393,7 @@ fn a_join_tells_a_share_and_a_task_the_rest_in_order() {
     let session = running.session(1).unwrap();
     assert_eq!(session.join("x"), Ok(true));
     assert_eq!(handler.told.lock().unwrap().len(), 65, "its own change, and 64 more");
-    Sim::run();
+    Sim::pass(seconds(1));
     let told = handler.told.lock().unwrap();
     assert!(told.iter().copied().eq((0..CHANGES).map(|at| (at + 1) % 2)), "in order, all of them");
     drop(told);
