@@ -199,6 +199,11 @@ impl Transport for Carried {
     }
 
     fn reset(&mut self) {}
+
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        Sim::note_yield();
+        cx.waker().wake_by_ref();
+    }
 }
 
 fn poll_write(

@@ -26,6 +26,7 @@ thread_local! {
     static TASKS: RefCell<Vec<Option<Task>>> = const { RefCell::new(Vec::new()) };
     static READY: RefCell<Arc<Mutex<VecDeque<usize>>>> = RefCell::default();
     static TIMERS: RefCell<Vec<(Instant, Waker)>> = const { RefCell::new(Vec::new()) };
+    static YIELDS: Cell<usize> = const { Cell::new(0) };
     static NETWORK: RefCell<Arc<Mutex<Network>>> = RefCell::default();
 }
 
@@ -110,6 +111,15 @@ impl Sim {
             Sim::run();
         }
         panic!("the future waits for something that does not happen");
+    }
+
+    /// How often a connection has used its turn up so far.
+    pub(crate) fn yields() -> usize {
+        YIELDS.get()
+    }
+
+    pub(crate) fn note_yield() {
+        YIELDS.set(YIELDS.get() + 1);
     }
 
     /// Connects to the server of this thread.
@@ -405,6 +415,11 @@ impl Transport for SimStream {
     fn reset(&mut self) {
         self.reset = true;
     }
+
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        Sim::note_yield();
+        cx.waker().wake_by_ref();
+    }
 }
 
 impl Drop for SimStream {
@@ -415,6 +430,13 @@ impl Drop for SimStream {
 }
 
 impl Peer {
+    /// Sends bytes, which nobody looks at yet.
+    pub(crate) fn queue(&self, bytes: &[u8]) {
+        let mut pipe = self.outgoing.lock().unwrap();
+        pipe.bytes.extend(bytes);
+        pipe.wake();
+    }
+
     /// Sends bytes and lets everything happen that follows.
     pub(crate) fn send(&self, bytes: &[u8]) {
         let mut pipe = self.outgoing.lock().unwrap();
