@@ -224,6 +224,10 @@ impl Transport for Given {
         Poll::Pending
     }
 
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     fn reset(&mut self) {}
 }
 

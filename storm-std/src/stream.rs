@@ -173,6 +173,10 @@ impl<S: Read + Write + Unpin + Send + 'static> Transport for Carried<S> {
     }
 
     /// Of the stream nothing is known that could be reset: its peer sees the end.
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     fn reset(&mut self) {}
 }
 

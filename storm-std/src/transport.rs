@@ -122,6 +122,10 @@ impl TransportApi for Transport {
         }
     }
 
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     fn reset(&mut self) {
         match &*self.stream {
             Stream::Tcp(stream) => storm_socket::reset_on_close(stream),

@@ -393,6 +393,10 @@ mod tests {
             Poll::Pending
         }
 
+        fn yield_now(&mut self, cx: &mut Context<'_>) {
+            cx.waker().wake_by_ref();
+        }
+
         fn reset(&mut self) {}
     }
 

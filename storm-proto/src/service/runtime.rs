@@ -85,15 +85,12 @@ pub trait Transport: Send + Unpin + 'static {
 
     /// Wakes the task of `cx` after the runtime has looked for IO and run the other tasks that
     /// are ready. Called when a connection has used up its turn, right before its task returns
-    /// `Pending`. It may make the timer of this connection fire early.
+    /// `Pending`. It may make the timer of this connection fire early, and never late.
     ///
-    /// The default wakes the task at once. That is right where calls block, and where an
-    /// executor appends woken tasks to its queue and looks for IO at least every few tasks.
-    /// Elsewhere a peer that sends without pause keeps a worker: see "Yielding" in
-    /// `docs/write-an-adapter.md`.
-    fn yield_now(&mut self, cx: &mut Context<'_>) {
-        cx.waker().wake_by_ref();
-    }
+    /// `cx.waker().wake_by_ref()` does where calls block, and where an executor appends woken
+    /// tasks to its queue and looks for IO at least every few tasks. Elsewhere a peer that sends
+    /// without pause would keep a worker: see "Yielding" in `docs/write-an-adapter.md`.
+    fn yield_now(&mut self, cx: &mut Context<'_>);
 
     /// Runs `write` on a thread of its own, with a second handle on this stream. From now on
     /// this handle only reads, and that one only writes. Asked only where calls block.
