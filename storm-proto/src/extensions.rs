@@ -1,6 +1,6 @@
 //! Typed data that an application attaches: one value of each type.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::{Any, TypeId};
 use core::fmt;
@@ -8,10 +8,11 @@ use core::fmt;
 use crate::contain::catch;
 
 /// A value of each type at most. Few are ever stored, so a list beats a map; an empty
-/// one owns no memory.
+/// one owns no memory. Values are shared, so that code of the application, such as its `Clone`,
+/// never runs under the lock of a session.
 #[derive(Default)]
 pub struct Extensions {
-    values: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    values: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
 }
 
 impl Extensions {
@@ -28,9 +29,9 @@ impl Extensions {
     }
 
     /// Stores a value; returns the one of its type that it replaces.
-    pub fn insert<T: Any + Send + Sync>(&mut self, value: T) -> Option<T> {
+    pub fn insert<T: Any + Send + Sync>(&mut self, value: T) -> Option<Arc<T>> {
         let replaced = self.remove();
-        self.values.push((TypeId::of::<T>(), Box::new(value)));
+        self.values.push((TypeId::of::<T>(), Arc::new(value)));
         replaced
     }
 
@@ -47,11 +48,18 @@ impl Extensions {
         value.downcast_ref()
     }
 
+    /// The value of this type, shared.
+    #[cfg(feature = "std")]
+    pub(crate) fn share<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let (_, value) = self.values.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        value.clone().downcast().ok()
+    }
+
     /// Takes the value of this type out.
-    pub fn remove<T: Any + Send + Sync>(&mut self) -> Option<T> {
+    pub fn remove<T: Any + Send + Sync>(&mut self) -> Option<Arc<T>> {
         let at = self.values.iter().position(|(id, _)| *id == TypeId::of::<T>())?;
         let (_, value) = self.values.swap_remove(at);
-        value.downcast().ok().map(|value| *value)
+        value.downcast().ok()
     }
 }
 
@@ -79,10 +87,10 @@ mod tests {
         let mut data = Extensions::new();
         assert_eq!(data.insert(1u32), None);
         assert_eq!(data.insert("name"), None);
-        assert_eq!(data.insert(2u32), Some(1));
+        assert_eq!(data.insert(2u32), Some(1.into()));
         assert_eq!((data.get::<u32>(), data.get::<&str>()), (Some(&2), Some(&"name")));
         assert_eq!(data.get::<u64>(), None);
-        assert_eq!(data.remove::<u32>(), Some(2));
+        assert_eq!(data.remove::<u32>(), Some(2.into()));
         assert_eq!(data.get::<u32>(), None);
     }
 }

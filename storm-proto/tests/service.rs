@@ -166,9 +166,30 @@ fn what_was_decided_at_the_handshake_is_on_the_session() {
     assert_eq!(session.subprotocol(), Some("chat"));
     assert_eq!(session.get::<u32>(), Some(42));
     assert_eq!(session.insert("other"), None);
-    assert_eq!(session.remove::<u32>(), Some(42));
+    assert_eq!(session.remove::<u32>(), Some(42.into()));
     assert_eq!((session.get::<u32>(), session.get::<&str>()), (None, Some("other")));
     assert_eq!(session.peer().to_string(), "127.0.0.1:50000");
+}
+
+#[test]
+fn a_clone_of_an_attached_value_may_use_its_session() {
+    struct Reentrant(Session);
+    impl Clone for Reentrant {
+        fn clone(&self) -> Reentrant {
+            self.0.send("from a clone").unwrap();
+            assert_eq!(self.0.get::<u32>(), Some(42));
+            Reentrant(self.0.clone())
+        }
+    }
+    let (scribe, _running) = scribe(quiet());
+    let peer = Sim::dial();
+    peer.send(REQUEST);
+    peer.take();
+    let session = scribe.session(0);
+    session.insert(Reentrant(session.clone()));
+    assert!(session.get::<Reentrant>().is_some());
+    assert_eq!(peer.take(), b"\x81\x0cfrom a clone");
+    session.remove::<Reentrant>();
 }
 
 #[test]

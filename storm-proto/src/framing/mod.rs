@@ -95,7 +95,8 @@ pub trait Framer: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Appends what stands behind `payload` on the wire; nothing by default.
+    /// Appends what stands behind `payload` on the wire; nothing by default. If `out` is shorter
+    /// afterwards, the send fails with [`FramingError::BrokenContract`] and queues nothing.
     fn encode_tail(&self, payload: &[u8], out: &mut Vec<u8>) {
         let _ = (payload, out);
     }

@@ -638,6 +638,10 @@ impl Sender {
             } else {
                 frame.extend_from_slice(payload);
                 framer.encode_tail(payload, &mut frame);
+                if frame.len() < size {
+                    let rule = "what it appended behind the payload took bytes away";
+                    return Err(SendError::Framing(FramingError::BrokenContract(rule)));
+                }
                 size = frame.len();
             }
             if marks.fits(queued, size) { Ok(size) } else { Err(SendError::Full) }

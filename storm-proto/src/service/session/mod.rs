@@ -451,18 +451,21 @@ impl Session {
     }
 
     /// Attaches a value; one of each type. Returns the value it replaces.
-    pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<T> {
+    pub fn insert<T: Any + Send + Sync>(&self, value: T) -> Option<Arc<T>> {
         self.shared.lock().rare().data.insert(value)
     }
 
-    /// A copy of the attached value of this type. Wrap what is large in an `Arc`.
+    /// Returns a clone of the attached value of this type. Wrap what is large in an `Arc`.
+    ///
+    /// The clone is made without a lock: it may take long, panic, or use the session.
     #[must_use]
     pub fn get<T: Any + Send + Sync + Clone>(&self) -> Option<T> {
-        self.shared.lock().rare.as_ref()?.data.get().cloned()
+        let value = self.shared.lock().rare.as_ref()?.data.share::<T>()?;
+        Some(T::clone(&value))
     }
 
     /// Takes the attached value of this type away.
-    pub fn remove<T: Any + Send + Sync>(&self) -> Option<T> {
+    pub fn remove<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.shared.lock().rare.as_mut()?.data.remove()
     }
 

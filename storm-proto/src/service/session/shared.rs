@@ -161,8 +161,8 @@ impl Shared {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Of the application only framers run under the lock, and `Clone` of attached values:
-        // their panics are caught, or have changed nothing. The state is whole.
+        // Of the application only framers run under the lock, and their panics are caught. The
+        // state is whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
