@@ -49,7 +49,11 @@ impl Job for Options {
             Some(tls) => client.tls(tls),
             None => client,
         };
-        let client = client.websocket(websocket(None, self.deflate)).framed(Delimiter::lines());
+        // An option that has no meaning for an address is an error.
+        let client = match self.url.starts_with("ws") {
+            true => client.websocket(websocket(None, self.deflate)),
+            false => client.framed(Delimiter::lines()),
+        };
         let client = match self.connect_timeout {
             Some(millis) => client.connect_timeout(Duration::from_millis(millis)),
             None => client,

@@ -110,6 +110,22 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream
 }
 
+/// The next connection, which has a limit like every wait.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let limit = Instant::now() + PATIENCE;
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(Instant::now() < limit, "nobody connects");
+        std::thread::park_timeout(Duration::from_millis(1));
+    };
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
 fn open(address: &str) -> TcpStream {
     let mut stream = connect(address);
     stream.write_all(REQUEST).unwrap();
@@ -250,7 +266,7 @@ fn late_response(runtime: &str) {
         "--connect-timeout",
         DEADLINE,
     ]);
-    let mut server = patient(listener.accept().unwrap().0);
+    let mut server = patient(accept(&listener));
     let request = head(&mut server);
     client.suspended(|| {
         let mut handshake = ServerHandshake::new(Default::default());

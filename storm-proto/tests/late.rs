@@ -154,6 +154,26 @@ fn a_101_that_had_arrived_is_no_timeout() {
 }
 
 #[test]
+fn a_slow_on_connected_after_a_late_101_gets_the_lost_time_again() {
+    struct Slow;
+    impl Handler for Slow {
+        async fn on_connected(&self, _: &Session) {
+            storm_proto::service::Runtime::sleep_until(&Sim, sim_now() + seconds(3)).await;
+        }
+        async fn on_message(&self, _: &Session, _: Message<'_>) {}
+    }
+    let mut connect = Box::pin(Client::new("ws://example").handler(Slow).connect());
+    assert!(poll(&mut connect).is_none());
+    let server = Sim::dialled();
+    let request = server.take();
+    server.send_unseen(&accept(&request));
+    Sim::suspend(seconds(60));
+    assert!(poll(&mut connect).is_none());
+    Sim::pass(seconds(3));
+    assert_eq!(poll(&mut connect).unwrap().unwrap().state(), State::Open);
+}
+
+#[test]
 fn a_server_that_had_said_nothing_is_a_timeout() {
     for said in [&b""[..], b"HTTP/1.1 101 Switching Protocols\r\n"] {
         let mut connect = Box::pin(Client::new("ws://example").connect());

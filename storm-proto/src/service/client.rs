@@ -16,7 +16,7 @@ use super::greeting::Greeting;
 use super::inbox::{self, Inbox};
 use super::middleware::{Chain, Middleware};
 use super::options::SocketOptions;
-use super::race::before;
+use super::race::{before, regranted};
 use super::reconnecting::{Failure, Reconnecting};
 use super::runtime::Runtime;
 use crate::client::proxy::Proxy;
@@ -330,6 +330,7 @@ impl<R: Runtime, H: Handler> Client<R, H> {
         let (connector, handler) = self.checked()?;
         let deadline = R::now() + connector.connect_timeout;
         let driver = connector.connect(&Arc::new(handler), 1).await?;
+        let deadline = regranted::<R>(deadline, connector.connect_timeout);
         let greeting = Greeting::new(connector.runtime.clone(), driver)?;
         let greeted = before(&connector.runtime, deadline, greeting.greeted()).await;
         greeted.unwrap_or(Err(ConnectError::Timeout(connector.connect_timeout)))

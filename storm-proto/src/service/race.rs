@@ -34,6 +34,16 @@ pub(crate) async fn before<S: Sleep, F: Future>(
     until(timer, deadline, pin!(future)).await
 }
 
+/// A deadline for what follows something that had happened in time and was noticed late: moved by
+/// the time that this side was away, by `most` at most.
+pub(crate) fn regranted<R: Runtime>(deadline: Instant, most: Duration) -> Instant {
+    let now = R::now();
+    match now > deadline {
+        true => now + (now - deadline).min(most),
+        false => deadline,
+    }
+}
+
 /// As [`before`], for what others bring about. A timer that comes much too late means that this
 /// side was suspended: what had happened in time counts then, and may still have to be reported.
 pub(crate) async fn in_time<R: Runtime, F: Future>(
