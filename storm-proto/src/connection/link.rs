@@ -407,8 +407,9 @@ impl Link {
             // The system's buffer was full and took more: the peer has read something.
             self.pulse.alive();
         }
-        if n > 0 && self.timers.is_set(Timer::Close) {
-            // A slow reader gets what was accepted; the deadline runs from the last byte on.
+        if n > 0 && self.timers.is_set(Timer::Close) && !self.cut_off {
+            // A slow reader gets what was accepted; the deadline runs from the last byte on. A
+            // server that stops does not wait for that.
             self.timers.set(Timer::Close, now + self.options.timeouts.close);
         }
         self.sender.wrote(wire.len())
@@ -816,5 +817,25 @@ mod tests {
         assert_eq!(local, "internal error", "the peer is not told of our faults");
         assert_eq!(text(Error::RateLimited), "too much at once");
         assert_eq!(text(Error::Timer(Timer::Idle)), "idle");
+    }
+
+    #[test]
+    fn bytes_that_a_deaf_peer_still_takes_postpone_no_cut() {
+        let now = Instant::from_secs(1);
+        let marks = crate::WaterMarks::default();
+        let sender = Sender::websocket_server(marks);
+        let mut link = Link::new(sender, Some(Role::Server), Arc::default(), now);
+        link.opened(now);
+        link.sender.send(crate::Message::binary(&[7; 100])).unwrap();
+        link.close(CloseFrame::of(CloseCode::GOING_AWAY, ""), Cause::GoingAway, now);
+        let mut wire = Outbox::new();
+        link.sender.take(&mut wire);
+        link.cut_off(now);
+        // A direct write finds a little space in the buffer of the system.
+        wire.advance(10);
+        link.wrote(10, &wire, now);
+        assert!(link.is_condemning(now), "the deadline stands");
+        link.judge();
+        assert_eq!(link.step(), Step::Finished { reset: true });
     }
 }

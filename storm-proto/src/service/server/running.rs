@@ -173,8 +173,11 @@ impl<R: Runtime> Running<R> {
             // What had arrived in time counts: each session looks once more before its end.
             let left = self.registry.all();
             left.iter().for_each(|session| session.shared().cut_off());
-            before(&self.runtime, R::now() + LAST_TURN, self.registry.empty()).await;
+            let last = R::now() + LAST_TURN;
+            before(&self.runtime, R::now() + LAST_TURN / 2, self.registry.empty()).await;
             left.iter().for_each(Session::abort);
+            // The last events of these come before the report.
+            before(&self.runtime, last, self.registry.empty()).await;
         }
         let after_it = self.registry.tally();
         let clean = after_it.clean - before_it.clean;
