@@ -14,8 +14,9 @@ use std::time::Duration;
 use storm_proto::Drain;
 use storm_proto::service::{Handler, Runtime, Server, Stopped};
 
-/// How long sessions may take to close before they are cut off.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// How long sessions may take to close before they are cut off: less than their own close
+/// timeout of 5 s.
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs a server's sample with its one argument, or with `default`, and prints its report.
 pub(crate) fn run<E: Into<Box<dyn Error>>>(
@@ -24,8 +25,13 @@ pub(crate) fn run<E: Into<Box<dyn Error>>>(
     sample: impl FnOnce(&str) -> Result<Stopped, E>,
 ) -> ExitCode {
     run_client(about, default, |address| {
-        let Stopped { connections, clean, aborted, .. } = sample(address)?;
-        println!("stopped: {connections} connections, {clean} closed cleanly, {aborted} cut off");
+        let report = sample(address)?;
+        let Stopped { connections, clean, timed_out, aborted, .. } = report;
+        let others = report.failed + report.unopened;
+        println!(
+            "stopped: {connections} connections, {clean} closed cleanly, {timed_out} timed out, \
+             {aborted} cut off, {others} failed"
+        );
         Ok::<(), E>(())
     })
 }

@@ -27,6 +27,8 @@ impl Handler for Hall {
                 .header("Content-Type", "text/plain; version=0.0.4")
                 .body(self.metrics())
                 .into(),
+            // Browsers ask for it with every page.
+            ("/favicon.ico", false) => Response::new(204).into(),
             _ => Response::new(404).body("speak WebSocket, or get /metrics\n").into(),
         }
     }
