@@ -63,6 +63,10 @@ impl Runtime for Std {
         poll_fn(|_| poll_until(at)).await;
     }
 
+    async fn yield_now(&self) {
+        thread::yield_now();
+    }
+
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let host = host.to_owned();
         elsewhere(move || Ok((host, port).to_socket_addrs()?.collect())).await

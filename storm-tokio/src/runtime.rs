@@ -62,6 +62,11 @@ impl Runtime for Tokio {
         tokio::time::sleep_until(to_tokio(at))
     }
 
+    /// A sleep takes a millisecond at least.
+    fn yield_now(&self) -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
+    }
+
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(tokio::net::lookup_host((host, port)).await?.collect())
     }

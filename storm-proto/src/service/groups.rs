@@ -127,9 +127,10 @@ impl Groups {
         !self.untold.is_empty()
     }
 
-    /// The next change to be told.
-    pub(crate) fn next_change(&mut self) -> Option<GroupChange> {
-        self.untold.pop_front()
+    /// The next changes to be told, so many at most.
+    pub(crate) fn next_changes(&mut self, most: usize) -> Vec<GroupChange> {
+        let count = most.min(self.untold.len());
+        self.untold.drain(..count).collect()
     }
 
     pub(crate) fn of(&self, id: u64) -> Vec<Arc<str>> {
@@ -315,7 +316,7 @@ mod tests {
             groups.leave(session.id(), "x");
         }
         assert_eq!(groups.join(&session, "x"), Err(JoinError::Busy));
-        groups.next_change().unwrap();
+        assert_eq!(groups.next_changes(1).len(), 1);
         assert_eq!(groups.join(&session, "x"), Ok(true));
     }
 

@@ -252,7 +252,11 @@ impl Registry {
         let last = table.sessions.is_empty();
         let waiting = last.then(|| core::mem::take(&mut table.until_empty));
         if own > 0 {
+            // Without the lock: code of the application that runs under the session's may ask
+            // for this one.
+            drop(table);
             session.shared().keep_groups(groups);
+            table = self.lock();
         }
         self.tell(table, own);
         wake_all(waiting.into_iter().flatten());
@@ -332,10 +336,19 @@ impl Registry {
         if self.tell_some(table, own + SHARE) {
             return;
         }
-        if !self.tell_rest.get().is_some_and(|TellRest(spawn)| spawn()) {
-            // There is nobody else.
-            while !self.tell_some(self.lock(), SHARE) {}
+        if let Some(TellRest(spawn)) = self.tell_rest.get() {
+            if spawn() {
+                return;
+            }
+            // The task that was not spawned has given up, and another caller may tell by now.
+            let mut table = self.lock();
+            if table.telling || !table.groups.has_untold() {
+                return;
+            }
+            table.telling = true;
         }
+        // There is nobody else.
+        while !self.tell_some(self.lock(), SHARE) {}
     }
 
     /// Tells a share of the changes; true once none is left. To be called by whoever tells.
@@ -349,15 +362,20 @@ impl Registry {
     }
 
     fn tell_some<'t>(&'t self, mut table: MutexGuard<'t, Table>, most: usize) -> bool {
-        for _ in 0..most {
-            let Some(change) = table.groups.next_change() else { break };
+        // One lock for all of them: telling is faster than changing, and so keeps up with it.
+        let mut left = most;
+        while left > 0 && table.groups.has_untold() {
+            let changes = table.groups.next_changes(left);
             drop(table);
-            // The change is dropped in there as well: it may hold the last of a session.
-            catch(move || {
-                if let Some(presence) = self.presence.get().and_then(Weak::upgrade) {
-                    presence.changed(&change);
-                }
-            });
+            left -= changes.len();
+            for change in changes {
+                // The change is dropped in there as well: it may hold the last of a session.
+                catch(move || {
+                    if let Some(presence) = self.presence.get().and_then(Weak::upgrade) {
+                        presence.changed(&change);
+                    }
+                });
+            }
             table = self.lock();
         }
         if table.groups.has_untold() {

@@ -4,6 +4,7 @@ use core::fmt;
 use core::future::Future;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::boxed::Box;
 use std::io::{self, IoSlice};
 use std::vec::Vec;
@@ -171,6 +172,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Waits until `at`.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send;
+
+    /// Lets the runtime look for IO and run the other tasks that are ready.
+    ///
+    /// The default sleeps for a microsecond. A runtime that rounds sleeps up to more has a yield
+    /// of its own: a task that yields often makes no progress otherwise.
+    fn yield_now(&self) -> impl Future<Output = ()> + Send {
+        self.sleep_until(Self::now() + Duration::from_micros(1))
+    }
 
     /// Looks a host name up.
     ///

@@ -65,6 +65,10 @@ impl Runtime for Woven {
         std::future::pending().await
     }
 
+    async fn yield_now(&self) {
+        shuttle::future::yield_now().await;
+    }
+
     async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
         Ok(vec![])
     }

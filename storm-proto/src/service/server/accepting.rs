@@ -3,7 +3,6 @@
 use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
-use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
@@ -34,10 +33,6 @@ use crate::service::wire::Wire;
 use crate::tls::{TlsServer, TlsStage};
 use crate::websocket::Role;
 
-/// How long the accept loop sleeps when it has used its turn up: any sleep leads through the
-/// runtime's look for IO, and sessions that are connected already go on meanwhile.
-const YIELD: Duration = Duration::from_micros(1);
-
 /// The accept loop of one listener; a server has one for each of its addresses.
 pub(super) struct Accepting<R: Runtime, H> {
     pub(super) runtime: R,
@@ -64,7 +59,8 @@ impl<R: Runtime, H: Handler> Accepting<R, H> {
         loop {
             if !R::Transport::BLOCKS && quota.is_used_up(R::now) {
                 quota.renew();
-                self.runtime.sleep_until(R::now() + YIELD).await;
+                // Sessions that are connected already go on meanwhile.
+                self.runtime.yield_now().await;
             }
             let accepted = {
                 let mut stopped = pin!(self.registry.stopped());

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
+use crate::contain::catch;
 use crate::error::Error;
 use crate::service::error_context::ErrorContext;
 use crate::service::handler::Handler;
@@ -56,18 +57,9 @@ impl<R: Runtime, H: Handler> Reports<R, H> {
         }
         waiting.reporting = true;
         drop(waiting);
-        if self.runtime.spawn(self.clone().run()).is_err() {
-            // No thread for it: the next error tries again.
-            self.lock().reporting = false;
-        }
-    }
-
-    async fn run(self: Arc<Self>) {
-        let _reporting = self.registry.report();
-        while let Some(error) = self.next() {
-            let context = ErrorContext::Accepting;
-            report(&self.chain, &*self.handler, &context, &error, &self.runtime, R::now).await;
-        }
+        let task = Reporter { reports: self.clone(), is_done: false };
+        // Without a thread for it, the next error tries again.
+        catch(|| self.runtime.spawn(task.run()).is_ok());
     }
 
     /// The next error; the task is over if there is none, or the server stops.
@@ -83,5 +75,30 @@ impl<R: Runtime, H: Handler> Reports<R, H> {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task. One that an executor drops leaves what waits to the next error.
+struct Reporter<R: Runtime, H: Handler> {
+    reports: Arc<Reports<R, H>>,
+    is_done: bool,
+}
+
+impl<R: Runtime, H: Handler> Reporter<R, H> {
+    async fn run(mut self) {
+        let _reporting = self.reports.registry.report();
+        while let Some(error) = self.reports.next() {
+            let Reports { runtime, chain, handler, .. } = &*self.reports;
+            report(chain, &**handler, &ErrorContext::Accepting, &error, runtime, R::now).await;
+        }
+        self.is_done = true;
+    }
+}
+
+impl<R: Runtime, H: Handler> Drop for Reporter<R, H> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.reports.lock().reporting = false;
+        }
     }
 }

@@ -3,8 +3,12 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use crate::contain::catch;
 use crate::service::registry::Registry;
 use crate::service::runtime::Runtime;
+
+/// How long a turn of the task is, and the rest of a share.
+const TURN: Duration = Duration::from_millis(2);
 
 /// Tells on a task of its own; see `Registry::tell_rest_by`. False where there is no place for it.
 pub(super) fn spawner<R: Runtime>(
@@ -16,7 +20,7 @@ pub(super) fn spawner<R: Runtime>(
         let Some(registry) = registry.upgrade() else { return false };
         let telling = Telling { registry, is_done: false };
         // A task that is dropped leaves the rest to the next change.
-        runtime.spawn(telling.run(runtime.clone())).is_ok()
+        catch(|| runtime.spawn(telling.run(runtime.clone())).is_ok()) == Some(true)
     }
 }
 
@@ -26,11 +30,14 @@ struct Telling {
 }
 
 impl Telling {
-    /// A share in each turn: others on this thread are not kept waiting.
+    /// Shares until a turn is over: others on this thread are not kept waiting.
     async fn run<R: Runtime>(mut self, runtime: R) {
+        let mut until = R::now() + TURN;
         while !self.registry.tell_share() {
-            // Any sleep leads through the runtime's look for IO.
-            runtime.sleep_until(R::now() + Duration::from_micros(1)).await;
+            if R::now() >= until {
+                runtime.yield_now().await;
+                until = R::now() + TURN;
+            }
         }
         self.is_done = true;
     }
