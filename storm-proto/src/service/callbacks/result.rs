@@ -71,7 +71,7 @@ macro_rules! ignored {
         impl private::Sealed for $type {}
 
         impl HandlerResult for $type {
-            #[inline]
+            #[inline(always)]
             fn into_result(self) -> Result<(), HandlerError> {
                 Ok(())
             }
@@ -92,13 +92,20 @@ impl HandlerResult for private::Never {
 impl<T, E> private::Sealed for Result<T, E> {}
 
 impl<T: HandlerResult, E: Into<Box<dyn StdError + Send + Sync>>> HandlerResult for Result<T, E> {
-    #[inline]
+    /// Inlined, so that the result of each message stays in registers; an error is boxed elsewhere.
+    #[inline(always)]
     fn into_result(self) -> Result<(), HandlerError> {
         match self {
             Ok(value) => value.into_result(),
-            Err(error) => Err(HandlerError::new(error)),
+            Err(error) => Err(failed(error)),
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn failed<E: Into<Box<dyn StdError + Send + Sync>>>(error: E) -> HandlerError {
+    HandlerError::new(error)
 }
 
 /// Reports what a closure returned. To be boxed, so that no session carries it around.
@@ -125,7 +132,7 @@ pub(super) struct Ran<R>(pub(super) Option<Pin<Box<R>>>);
 impl<R: Future<Output = ()>> Future for Ran<R> {
     type Output = ();
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             None => Poll::Ready(()),

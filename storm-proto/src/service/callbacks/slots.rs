@@ -1,6 +1,7 @@
 //! What listens to one kind of event: nothing, a closure, a whole handler, or several of these.
 
 use core::future::{Future, ready};
+use core::pin::Pin;
 use std::boxed::Box;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::result::{HandlerResult, Ran, report, report_at_once};
 use crate::connection::reason::DisconnectReason;
 use crate::connection::slow::Lag;
 use crate::contain::{self, catch};
-use crate::error::Error;
+use crate::error::{Error, HandlerError};
 use crate::message::{Message, OwnedMessage};
 use crate::service::error_context::ErrorContext;
 use crate::service::groups::GroupChange;
@@ -186,9 +187,20 @@ where
     ) -> impl Future<Output = ()> + Send {
         match (self.0)(session, message).into_result() {
             Ok(()) => Ran(None),
-            Err(error) => Ran(Some(Box::pin(report(errors, session.into(), error)))),
+            Err(error) => Ran(Some(failed(session, errors, error))),
         }
     }
+}
+
+/// Apart from the call, which the driver inlines.
+#[cold]
+#[inline(never)]
+fn failed<'a, E: Errors>(
+    session: &Session,
+    errors: &'a E,
+    error: HandlerError,
+) -> Pin<Box<impl Future<Output = ()> + Send + use<'a, E>>> {
+    Box::pin(report(errors, session.into(), error))
 }
 
 waiting! {
