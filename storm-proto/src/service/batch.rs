@@ -81,19 +81,21 @@ pub(crate) fn open(owner: usize, room: usize) {
 /// Adds a message to the batch of `owner`, if this thread is in it and there is room.
 #[inline]
 pub(crate) fn push(owner: usize, message: Message<'_>) -> bool {
-    let size = 2 + message.len();
+    // Taken apart here: a whole message, carried into the closure, would go through memory.
+    let (opcode, payload) = (data_opcode(message.kind()), message.as_bytes());
+    let size = 2 + payload.len();
     BATCH
-        .try_with(|batch| {
+        .try_with(move |batch| {
             let batch = &mut *batch.borrow_mut();
-            if batch.owner != owner || batch.room < size || message.len() > header::MAX_CONTROL {
+            if batch.owner != owner || batch.room < size || payload.len() > header::MAX_CONTROL {
                 return false;
             }
             batch.room -= size;
             batch.messages += 1;
-            let header = header::encode_small(data_opcode(message.kind()), message.len());
+            let header = header::encode_small(opcode, payload.len());
             batch.frames.reserve(size);
             batch.frames.extend_from_slice(&header);
-            batch.frames.extend_from_slice(message.as_bytes());
+            batch.frames.extend_from_slice(payload);
             true
         })
         .unwrap_or(false)
