@@ -169,9 +169,9 @@ impl Link {
     /// Puts bytes of the opening (a request, an answer) on the wire.
     pub fn queue_opening<const N: usize>(&mut self, parts: [Bytes; N], wire: &mut Outbox) {
         for bytes in parts {
+            self.sender.queue_opening(bytes.len());
             wire.push_opening(bytes);
         }
-        self.sender.wrote(wire.len());
     }
 
     // Inputs from the peer.
@@ -631,6 +631,15 @@ impl Link {
         lingers.then(|| self.timers.get(Timer::Close))
     }
 
+    /// Returns true if all that is left to do is to shut this side's direction down: the peer's
+    /// FIN came when the writing half had ended already.
+    pub(crate) fn owes_shutdown(&self) -> bool {
+        self.is_decided()
+            && !self.cut_off
+            && self.sender.queued() == 0
+            && self.closing_step() == Step::Shutdown
+    }
+
     /// Returns true if this side's direction is shut down.
     pub(crate) const fn is_shut_down(&self) -> bool {
         self.shut_down
@@ -837,5 +846,42 @@ mod tests {
         assert!(link.is_condemning(now), "the deadline stands");
         link.judge();
         assert_eq!(link.step(), Step::Finished { reset: true });
+    }
+
+    #[test]
+    fn the_handshake_takes_no_space_from_the_first_message() {
+        let marks = crate::WaterMarks::new(1000);
+        let sender = Sender::websocket_server(marks);
+        let mut link = Link::new(sender, Some(Role::Server), Arc::default(), Instant::ZERO);
+        let mut wire = Outbox::new();
+        link.queue_opening([Bytes::from_static(b"HTTP/1.1 101 x\r\n\r\n")], &mut wire);
+        link.opened(Instant::ZERO);
+        let message = || crate::Message::binary(&[7; 2000]);
+        link.sender.send(message()).expect("a lone message always fits");
+        assert!(link.sender.send(message()).is_err(), "and is alone then");
+        let opening = wire.len();
+        wire.advance(opening);
+        link.wrote(opening, &wire, Instant::ZERO);
+        assert!(link.sender.send(message()).is_err());
+    }
+
+    #[test]
+    fn a_fin_behind_the_writers_end_still_owes_a_shutdown() {
+        let sender =
+            Sender::websocket_client(crate::Random::from_seed(7), crate::WaterMarks::default());
+        let mut link = Link::new(sender, Some(Role::Client), Arc::default(), Instant::ZERO);
+        link.opened(Instant::ZERO);
+        link.close(CloseFrame::of(CloseCode::NORMAL, ""), Cause::Closed, Instant::ZERO);
+        let mut wire = Outbox::new();
+        link.sender.take(&mut wire);
+        let all = wire.len();
+        wire.advance(all);
+        link.wrote(all, &wire, Instant::ZERO);
+        link.event(Event::Close { code: CloseCode::NORMAL, reason: "" }, Instant::ZERO);
+        assert!(link.lingers_until().is_some() && !link.owes_shutdown(), "the server is first");
+        link.end_of_stream(Bytes::new(), Instant::ZERO);
+        assert!(link.lingers_until().is_none() && link.owes_shutdown());
+        link.shut_down();
+        assert!(!link.owes_shutdown());
     }
 }

@@ -321,10 +321,10 @@ async fn hang_up<T: Transport, H: Handler, S: Sleep>(
     wire
 }
 
-/// Closes the socket, unless it is to linger.
+/// Closes the socket, unless it is to linger, or to be shut down before.
 fn lingering<T: Transport>(wire: Wire<Stage<T>>, session: &Session) -> Lingering<T> {
     let linger = session.shared().linger()?;
-    (!wire.is_at_end()).then(|| Box::new((wire, linger)))
+    (!wire.is_at_end() || !linger.is_shut_down).then(|| Box::new((wire, linger)))
 }
 
 /// The last events of a connection, once.

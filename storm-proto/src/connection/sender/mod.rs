@@ -39,6 +39,8 @@ pub struct Sender {
     controls: Outbox,
     /// Bytes that the writer has taken and not written.
     taken: usize,
+    /// How many of these belong to the handshake, which takes no space from messages.
+    opening: u32,
     /// What others queue while room is lent: behind what the borrower brings back.
     behind: Outbox,
     /// Room of the outbox that is lent.
@@ -102,6 +104,7 @@ impl Sender {
             outbox,
             controls,
             taken: 0,
+            opening: 0,
             behind,
             lent: 0,
             open: true,
@@ -429,6 +432,18 @@ impl Sender {
         self.taken = wire.len();
     }
 
+    /// The writer was given `n` bytes of the handshake, ahead of every message.
+    pub(crate) fn queue_opening(&mut self, n: usize) {
+        self.taken += n;
+        self.opening = self.opening.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+    }
+
+    /// Bytes that take space from the next message.
+    #[inline]
+    fn load(&self) -> usize {
+        self.queued().saturating_sub(self.opening as usize) + self.lent
+    }
+
     /// The writer made progress: `left` bytes of what it took are not written.
     ///
     /// Returns true if there is room again for those that were refused.
@@ -436,6 +451,7 @@ impl Sender {
         let written = self.taken.saturating_sub(left);
         self.answers = self.answers.saturating_sub(written);
         self.taken = left;
+        self.opening = self.opening.saturating_sub(u32::try_from(written).unwrap_or(u32::MAX));
         let unchoked = self.choked && written > 0 && self.answers <= self.marks.low();
         self.relieve() || unchoked
     }
@@ -498,7 +514,7 @@ impl Sender {
     pub fn has_room(&self, len: usize) -> bool {
         let growth = if self.deflater.is_some() { GROWTH } else { 0 };
         let most = len.saturating_add(header::MAX_HEADER + growth);
-        self.marks.fits(self.queued() + self.lent, most)
+        self.marks.fits(self.load(), most)
     }
 
     /// True from a refusal, or the first of a burst of dropped messages, until the queue has
@@ -521,7 +537,7 @@ impl Sender {
 
     #[inline]
     fn admit(&mut self, size: usize) -> bool {
-        let fits = self.marks.fits(self.queued() + self.lent, size);
+        let fits = self.marks.fits(self.load(), size);
         self.pressured |= !fits;
         fits
     }
@@ -621,7 +637,7 @@ impl Sender {
     /// fails half-way leaves nothing behind.
     fn push_framed(&mut self, message: Message<'_>) -> Result<(), SendError> {
         let Encoding::Framed(framer) = &self.encoding else { return Err(SendError::Closed) };
-        let (marks, queued, payload) = (self.marks, self.queued(), message.as_bytes());
+        let (marks, queued, payload) = (self.marks, self.load(), message.as_bytes());
         let reference = by_reference(&message);
         let mut frame = self.outbox.draft();
         // What stands behind a payload that is queued by reference.

@@ -143,7 +143,7 @@ impl Sender {
     /// True if a message may join those that wait, once those have given way that may.
     fn may_wait(&self, size: usize, key: Option<&Key>) -> bool {
         let Some(Slow { policy, backlog, .. }) = self.slow.as_deref() else { return false };
-        let queued = self.queued() + self.lent;
+        let queued = self.load();
         let (stays, waiting) = match policy {
             SlowConsumer::DropOldest => (queued - backlog.bytes(), 0),
             SlowConsumer::KeepLatest => {

@@ -570,7 +570,9 @@ impl Shared {
             return reason.clone();
         }
         let is_shut_down = inner.link.is_shut_down();
-        let linger = inner.link.lingers_until().map(|until| Linger { until, is_shut_down });
+        let until = inner.link.lingers_until();
+        let until = until.or_else(|| inner.link.owes_shutdown().then_some(at));
+        let linger = until.map(|until| Linger { until, is_shut_down });
         let reason = Arc::new(inner.link.finalize(wire));
         inner.rare().linger = linger;
         inner.rare().ended = Some((at, reason.clone()));
