@@ -826,3 +826,35 @@ fn retry_if_overrides_what_is_tried_again() {
     refuse("503");
     assert!(matches!(client.state(), ClientState::Waiting { attempt: 1, .. }));
 }
+
+#[test]
+fn an_on_reconnecting_that_fails_stops_neither_retries_nor_a_stop() {
+    struct Failing(fn());
+    impl Handler for Failing {
+        async fn on_reconnecting(&self, _: &Retry) {
+            (self.0)();
+            core::future::pending().await
+        }
+    }
+    let start = |hook: fn()| {
+        Sim::refuse(true);
+        let client = Client::new("ws://example").handler(Failing(hook));
+        let client = client.reconnect(Reconnect::fixed(seconds(1))).unwrap();
+        Sim::run();
+        client
+    };
+    let client = start(|| std::panic::resume_unwind(Box::new("on purpose")));
+    Sim::refuse(false);
+    Sim::pass(seconds(1));
+    serve();
+    assert_eq!(client.state(), ClientState::Open, "a panic costs no attempt");
+    drop(client);
+    Sim::pass(seconds(60));
+
+    let client = start(|| ());
+    let mut stopped = Box::pin(client.stopped());
+    assert!(poll(&mut stopped).is_none());
+    client.stop();
+    Sim::run();
+    assert!(poll(&mut stopped).is_some(), "a hook that never returns is not waited for");
+}
