@@ -30,7 +30,7 @@ pub(crate) fn run<E: Into<Box<dyn Error>>>(
         let others = report.failed + report.unopened;
         println!(
             "stopped: {connections} connections, {clean} closed cleanly, {timed_out} timed out, \
-             {aborted} cut off, {others} failed"
+             {aborted} cut off, {others} ended otherwise"
         );
         Ok::<(), E>(())
     })
