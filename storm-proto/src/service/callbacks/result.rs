@@ -34,8 +34,10 @@ use crate::service::trace;
 /// # drop(callbacks);
 /// ```
 ///
-/// [`Handler::on_error`]: super::Handler::on_error
-/// [`Server::on_message_async`]: super::Server::on_message_async
+/// [`Handler::on_error`]: crate::service::Handler::on_error
+/// [`Server::on_message_async`]: crate::service::Server::on_message_async
+/// [`Session::leave`]: crate::service::Session::leave
+/// [`Session::leave_all`]: crate::service::Session::leave_all
 #[diagnostic::on_unimplemented(
     message = "a closure that handles an event cannot return `{Self}`",
     label = "this closure returns `{Self}`",
