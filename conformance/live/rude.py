@@ -239,7 +239,7 @@ def broken_frames_close_with_their_code(storm):
         (1002, "a fragment of nothing", frame(CONTINUATION, b"Hi")),
         (1002, "a message inside of a message", frame(TEXT, b"H", fin=False) + frame(TEXT)),
         (1009, "a length of 2^63 - 1", huge + bytes(4)),
-        (1009, "a frame of 1 MiB + 1, announced", frame(BINARY, bytes(MIB + 1))[:14]),
+        (1009, "a frame of 4 MiB + 1, announced", frame(BINARY, bytes(4 * MIB + 1))[:14]),
         (1007, "a byte that UTF-8 does not know", frame(TEXT, b"H\xff")),
         (1007, "a surrogate in UTF-8", frame(TEXT, b"\xed\xa0\x80")),
         (1007, "a character that is cut", frame(TEXT, b"\xce")),

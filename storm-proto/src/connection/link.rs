@@ -493,6 +493,11 @@ impl Link {
         }
     }
 
+    /// True once [`Link::cut_off`] was called.
+    pub(crate) const fn is_cut_off(&self) -> bool {
+        self.cut_off
+    }
+
     /// Time has come to `now`: acts on every deadline that passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let read = self.look.take().map_or(0, |look| look.read);

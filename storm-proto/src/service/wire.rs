@@ -26,7 +26,7 @@ use super::runtime::Transport;
 use super::session::{Inner, Shared};
 use super::stage::Stage;
 use crate::Instant;
-use crate::connection::link::{Link, Step};
+use crate::connection::link::{LATE, Link, Step};
 use crate::connection::outbox::Outbox;
 use crate::connection::receiver::{Event, Receiver};
 use crate::contain::catch;
@@ -393,15 +393,22 @@ impl<T: Transport> Wire<T> {
                 self.go_on(shared);
                 return Poll::Pending;
             }
-            if shared.lock().link.is_condemning(self.now) {
-                if self.late || self.transport.poll_refresh(cx).is_pending() {
+            let mut inner = shared.lock();
+            if inner.link.is_condemning(self.now) {
+                // Whoever was on time knows what the runtime has reported. Asking the system would
+                // only find space that a deaf peer left long ago.
+                let was_away = look.deadline.is_some_and(|at| self.now - at >= LATE);
+                let asks = was_away || inner.link.is_cut_off();
+                drop(inner);
+                if self.late || asks && self.transport.poll_refresh(cx).is_pending() {
                     return Poll::Pending;
                 }
                 self.late = true;
                 continue;
             }
             self.late = false;
-            shared.lock().link.handle_timeout(self.now);
+            inner.link.handle_timeout(self.now);
+            drop(inner);
             look = self.look(shared, None);
         }
     }
