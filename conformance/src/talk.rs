@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// What to send.
     #[arg(long, default_value = "hello")]
     send: String,
-    /// Milliseconds that a connect may take.
+    /// Milliseconds that a connection attempt may take.
     #[arg(long)]
     connect_timeout: Option<u64>,
     /// How often to send it; the session is closed with the answer to the last one.

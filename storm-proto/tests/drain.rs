@@ -351,7 +351,7 @@ fn a_stuck_handler_is_one_of_those_that_were_aborted() {
 // Lingering.
 
 #[test]
-fn a_finished_closing_handshake_is_the_end_whatever_the_peer_does_with_tcp() {
+fn a_finished_closing_handshake_ends_a_session_before_the_fin() {
     let (scribe, running) = scribe();
     let (peer, other) = (open(), open());
     let session = running.session(1).unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pipe::{Carried, pipe};
-use sim::tools::{masked, start, websocket};
+use sim::tools::{masked, start, upgraded, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::{Delimiter, LengthPrefix};
 use storm_proto::service::{Handler, MessageStream, Running, Runtime, Server, Session};
@@ -21,10 +21,6 @@ const EVENTS: usize = 1024;
 /// Events of a flood.
 const FLOOD: usize = 10 * EVENTS;
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 /// Notes how many turns had been used up when the honest message came.
 #[derive(Clone, Default)]
 struct Clock(Arc<AtomicUsize>);
@@ -35,13 +31,6 @@ impl Handler for Clock {
             self.0.store(1 + Sim::yields(), Ordering::Relaxed);
         }
     }
-}
-
-fn open() -> Peer {
-    let peer = Sim::dial();
-    peer.send(REQUEST);
-    assert!(peer.take().starts_with(b"HTTP/1.1 101"));
-    peer
 }
 
 /// Floods a server, and has it answer another peer meanwhile.
@@ -74,7 +63,7 @@ fn a_turn_of_a_session_has_1024_frames_of_any_kind() {
     ];
     for flood in floods {
         let (clock, _running) = websocket_server();
-        is_fair(&open(), &open(), &clock, &flood, &masked(0x82, b"honest"));
+        is_fair(&upgraded(), &upgraded(), &clock, &flood, &masked(0x82, b"honest"));
     }
 }
 

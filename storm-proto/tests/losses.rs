@@ -5,7 +5,7 @@ mod sim;
 
 use std::sync::Arc;
 
-use sim::tools::{Journal, masked, poll, seconds, start, websocket};
+use sim::tools::{Journal, POLICIES, masked, poll, seconds, start, upgraded, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::{Delimiter, LengthPrefix, Raw};
 use storm_proto::service::{Handler, Outcome, Running, Session, Totals, middleware};
@@ -15,14 +15,6 @@ use storm_proto::{
 };
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
-
-const POLICIES: [SlowConsumer; 5] = [
-    SlowConsumer::Wait,
-    SlowConsumer::Drop,
-    SlowConsumer::DropOldest,
-    SlowConsumer::KeepLatest,
-    SlowConsumer::Disconnect,
-];
 
 /// Notes the lags; puts everybody into the lobby.
 struct Lobby(Journal);
@@ -44,22 +36,12 @@ impl Handler for Lobby {
     }
 }
 
-fn dial() -> Peer {
-    let peer = Sim::dial();
-    peer.send(
-        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    assert!(peer.take().starts_with(b"HTTP/1.1 101"));
-    peer
-}
-
 /// A server with this policy, a limit of 1,000 bytes, a session that sends and one that lags.
 fn two(policy: SlowConsumer) -> (Journal, Running<Sim>, [Session; 2], [Peer; 2]) {
     let journal = Journal::default();
     let server = websocket().slow_consumer(policy).max_pending_send(1_000);
     let running = start(server.handler(Lobby(journal.clone())));
-    let peers = [dial(), dial()];
+    let peers = [upgraded(), upgraded()];
     let sessions = [1, 2].map(|id| running.session(id).unwrap());
     peers[1].narrow(0);
     (journal, running, sessions, peers)

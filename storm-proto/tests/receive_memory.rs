@@ -3,7 +3,7 @@
 
 mod sim;
 
-use sim::tools::{Journal, masked};
+use sim::tools::{Journal, masked, upgraded};
 use sim::{Peer, Sim};
 use storm_proto::framing::LengthPrefix;
 use storm_proto::service::{Handler, Running, Session};
@@ -38,16 +38,6 @@ fn start(server: Server) -> (Journal, Running<Sim>) {
 fn websocket() -> Server {
     let websocket = WebSocket::new().heartbeat(Heartbeat::off()).max_message(150_000);
     Server::bind("127.0.0.1:80").websocket(websocket)
-}
-
-fn upgraded() -> Peer {
-    let peer = Sim::dial();
-    peer.send(
-        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    assert!(peer.take().starts_with(b"HTTP/1.1 101"));
-    peer
 }
 
 /// A masked frame of any length.

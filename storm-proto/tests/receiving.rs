@@ -6,8 +6,8 @@ mod sim;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sim::tools::{masked, start, websocket};
-use sim::{Peer, Sim};
+use sim::Sim;
+use sim::tools::{masked, start, upgraded, websocket};
 use storm_proto::framing::Raw;
 use storm_proto::service::{ControlFrame, Handler, Middleware, Session};
 use storm_proto::websocket::Role;
@@ -17,16 +17,6 @@ use storm_proto::{
 };
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
-
-fn dial() -> Peer {
-    let peer = Sim::dial();
-    peer.send(
-        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    assert!(peer.take().starts_with(b"HTTP/1.1 101"));
-    peer
-}
 
 /// Counts what it gets, and never comes back from the first message.
 #[derive(Clone, Default)]
@@ -56,7 +46,7 @@ fn no_more_is_read_than_max_pending_receive_while_a_handler_works() {
 fn a_message_larger_than_max_pending_receive_still_arrives() {
     let server = websocket().max_pending_receive(100);
     let _running = start(server.on_message(|session, message| session.send(message)));
-    let peer = dial();
+    let peer = upgraded();
     let text = "x".repeat(60_000);
     let len = u16::try_from(text.len()).unwrap().to_be_bytes();
     let frame = [&[0x81, 0xFE, len[0], len[1], 0, 0, 0, 0], text.as_bytes()].concat();
@@ -80,7 +70,7 @@ fn without_auto_pong_the_application_answers_pings() {
     let manual = WebSocket::new().heartbeat(Heartbeat::off().auto_pong(false));
     let server = Server::bind("127.0.0.1:80").websocket(manual.clone());
     let running = start(server.middleware(Pongs));
-    let peer = dial();
+    let peer = upgraded();
     peer.send(&masked(0x89, b"1"));
     assert_eq!(peer.take(), b"\x8a\x04re:1");
     let session = running.session(1).unwrap();

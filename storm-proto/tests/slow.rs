@@ -6,7 +6,7 @@ mod sim;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sim::tools::{Journal, accept, masked, poll, seconds, start, websocket};
+use sim::tools::{Journal, POLICIES, accept, masked, poll, seconds, start, websocket};
 use sim::{Peer, Sim};
 use storm_proto::framing::Delimiter;
 use storm_proto::service::{Client, Delivery, ErrorContext, Handler, Running, Session, State};
@@ -18,14 +18,6 @@ use storm_proto::{
 };
 
 type Server<H = storm_proto::service::Callbacks> = storm_proto::service::Server<Sim, H>;
-
-const POLICIES: [SlowConsumer; 5] = [
-    SlowConsumer::Wait,
-    SlowConsumer::Drop,
-    SlowConsumer::DropOldest,
-    SlowConsumer::KeepLatest,
-    SlowConsumer::Disconnect,
-];
 
 /// Keeps the sessions, and a journal of lags, errors and ends. `/oldest`, `/short` and `/small`
 /// get settings of their own.

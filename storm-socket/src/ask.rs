@@ -23,7 +23,7 @@ pub fn write<'s>(socket: impl Into<SockRef<'s>>, chunks: &[IoSlice<'_>]) -> io::
 }
 
 /// True if bytes have arrived that nobody has read. Does not block, also on a socket that does.
-/// On systems other than Unix this cannot be told, and is false.
+/// Always false on systems other than Unix.
 #[cfg_attr(not(unix), allow(clippy::needless_pass_by_value))]
 pub fn has_input<'s>(socket: impl Into<SockRef<'s>>) -> bool {
     #[cfg(unix)]

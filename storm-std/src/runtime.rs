@@ -31,8 +31,8 @@ impl Default for Std {
 }
 
 impl Std {
-    /// Gives the threads that run handlers stacks of so many bytes, at least 64 KiB; 256 KiB. Only
-    /// what is used of a stack takes memory.
+    /// Sets the stack size in bytes of the threads that run handlers: 256 KiB by default, 64 KiB at
+    /// least. Only what is used of a stack takes memory.
     #[must_use]
     pub const fn stack_size(bytes: usize) -> Std {
         const LEAST: usize = 64 << 10;

@@ -51,7 +51,7 @@ fn handshake(incoming: &http::Request<Body>) -> Result<Vec<(String, String)>, St
     request.accept_headers(&Accept::new()).map_err(|_| StatusCode::UPGRADE_REQUIRED)
 }
 
-/// Echoes until the peer closes, or the process is told to end.
+/// Echoes until the peer closes, or a signal ends the process.
 async fn echo(stream: TokioIo<hyper::upgrade::Upgraded>) {
     let mut stream = WebSocketStream::from_upgraded(stream, Role::Server, Options::default(), b"");
     loop {

@@ -94,7 +94,7 @@ impl Reconnect {
         self
     }
 
-    /// Gives up when so many retries in a row failed; 0 is any number.
+    /// Gives up when `attempts` retries in a row have failed; 0 means never.
     #[must_use]
     pub const fn max_attempts(mut self, attempts: u32) -> Reconnect {
         self.max_attempts = Some(attempts);

@@ -16,7 +16,7 @@ use crate::error::ProtocolError;
 /// message. Smaller buffers do not count against the budget.
 pub(crate) const LARGE: usize = 16 << 10;
 
-/// The least that is lent to the transport if the message goes on behind it: a smaller read
+/// The transport reads straight into a message from this many missing bytes on: a smaller read
 /// would cost more than the copy that it saves.
 const WORTH_A_READ: usize = 64 << 10;
 

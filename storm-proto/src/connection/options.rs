@@ -124,8 +124,8 @@ impl Default for Timeouts {
     }
 }
 
-/// Deadlines as a builder is told them: all at once, and one by one. One that was set by itself
-/// counts, whichever of both came last.
+/// Deadlines as they were given to a builder: all at once, and one by one. One that was set by
+/// itself counts, whichever call came last.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Deadlines {
     pub(crate) all: Timeouts,

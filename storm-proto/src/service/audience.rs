@@ -54,7 +54,7 @@ pub struct Audience {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
-#[must_use = "it tells how many sessions did not get the message"]
+#[must_use = "it counts the sessions that did not get the message"]
 pub struct Delivery {
     /// Sessions that have it queued, to be written in the order of their sends.
     pub queued: usize,

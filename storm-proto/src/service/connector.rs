@@ -56,7 +56,7 @@ pub(crate) struct Connector<R> {
     pub(crate) connect_timeout: Duration,
     /// The server was asked what it speaks, since it closed without an answer.
     pub(crate) probed: AtomicBool,
-    /// Which failures of a client that comes back are tried again.
+    /// Which failures a reconnecting client tries again after.
     pub(crate) retry_if: Option<RetryIf>,
     /// Asked for, or made when the first secure address is connected to.
     #[cfg(feature = "tls")]
@@ -143,7 +143,7 @@ impl<R: Runtime> Connector<R> {
     }
 
     /// The handshake keeps the deadline itself: it judges by what had arrived in time, and a
-    /// refusal whose body comes too slowly is told as one.
+    /// refusal whose body comes too slowly is reported as a refusal.
     async fn connect_until<H: Handler>(
         &self,
         deadline: Instant,

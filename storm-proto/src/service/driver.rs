@@ -77,9 +77,7 @@ impl Guard {
             permit.registry().opened(&self.session);
         }
     }
-}
 
-impl Guard {
     /// The last event was handled. The connection may linger, in the place that it had, but
     /// nobody waits for it.
     async fn linger<T: Transport>(mut self, wire: Lingering<T>) {

@@ -19,8 +19,8 @@ pub(crate) const MAX_GROUPS: usize = 256;
 /// The longest name of a group in bytes. Names often come from peers, and are kept.
 pub(crate) const MAX_NAME: usize = 256;
 
-/// How many changes may wait to be told before joins are refused: a few megabytes. Leaving is
-/// never refused, but takes a join first.
+/// How many changes may wait for `on_group` before joins are refused: a few megabytes. Leaving
+/// is never refused, but takes a join first.
 pub(crate) const MAX_UNTOLD: usize = 65_536;
 
 /// The groups of one server. A group is there while somebody is in it.
@@ -118,7 +118,7 @@ impl Groups {
         self.members.keys().cloned().collect()
     }
 
-    /// How many changes are to be told.
+    /// How many changes wait for `on_group`.
     pub(crate) fn untold(&self) -> usize {
         self.untold.len()
     }
@@ -127,7 +127,7 @@ impl Groups {
         !self.untold.is_empty()
     }
 
-    /// The next changes to be told, so many at most.
+    /// Takes the next changes for `on_group`, at most `most`.
     pub(crate) fn next_changes(&mut self, most: usize) -> Vec<GroupChange> {
         let count = most.min(self.untold.len());
         self.untold.drain(..count).collect()

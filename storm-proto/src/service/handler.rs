@@ -83,14 +83,13 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// A session of a server has joined a group or left it, also by its end: then before
-    /// `on_disconnected`. Told in the order in which it happened, never two at once.
+    /// `on_disconnected`. Called in the order in which it happened, never twice at once.
     ///
-    /// Not `async`, and better short: the thread that makes a change tells of it, and of at most
-    /// 64 others that wait; what is left then, a task of the server tells. Where changes come
-    /// faster than this returns, they are told later than they happen, and the leaves of a session
-    /// that has ended may be told after its `on_disconnected`. It may join, leave and broadcast; what that
-    /// changes is told after it has returned. A panic in it is contained, and told to nobody
-    /// but the panic hook.
+    /// Not `async`, and better short: the thread that makes a change calls this for it, and for at
+    /// most 64 others that wait; a task of the server does it for the rest. Where changes come
+    /// faster than this returns, calls are late, and those for a session that has ended may come
+    /// after its `on_disconnected`. This may join, leave and broadcast; calls for what that changes
+    /// come after it has returned. A panic is contained, and only the panic hook sees it.
     fn on_group(&self, change: &GroupChange) {
         let _ = change;
     }

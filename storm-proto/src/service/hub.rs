@@ -51,7 +51,7 @@ impl Hub {
     }
 
     /// All sessions, as they are now, in the order in which they came: those that
-    /// [`Hub::count`] counts. [`Session::state`] tells which of them are closing; sends to these
+    /// [`Hub::count`] counts. [`Session::state`] is `Closing` for some of them; sends to these
     /// fail.
     #[must_use]
     pub fn sessions(&self) -> Vec<Session> {

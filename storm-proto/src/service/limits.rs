@@ -88,7 +88,7 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("groups of a session", number(groups::MAX_GROUPS)),
         ("name of a group", bytes(groups::MAX_NAME)),
         ("changes in groups not yet told", number(groups::MAX_UNTOLD)),
-        ("changes in groups that a call tells beside its own", number(registry::SHARE)),
+        ("group changes that a call reports beside its own", number(registry::SHARE)),
         ("waiting sends of a session", number(session::MAX_WAITING)),
         ("pongs that wait", number(Control::Pong.limit())),
         (
@@ -99,7 +99,7 @@ fn limits() -> BTreeMap<&'static str, String> {
         ("stall", time(timeouts.stall)),
         ("idle", timeouts.idle.map_or("off".into(), time)),
         ("close, from the last byte written", time(timeouts.close)),
-        ("bytes after our last word", bytes(link::DISCARD_LIMIT)),
+        ("bytes discarded after the final Close frame", bytes(link::DISCARD_LIMIT)),
         ("lingering after the last event", time(linger::LINGER)),
         ("connections that linger", number(linger::MAX_LINGERING)),
         ("grace for handlers after a cut", time(server::LAST_TURN)),

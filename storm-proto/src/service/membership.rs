@@ -39,7 +39,7 @@ impl Session {
     /// Returns the groups that it is in, in the order of its joins.
     ///
     /// During the events of its end, `on_disconnected` above all, these are the groups that it
-    /// was in until then: it has left them ([`Session::is_in`] is false), and others are told so.
+    /// was in until then: it has left them ([`Session::is_in`] is false), and `on_group` was called.
     /// After the last event there are none.
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<str>> {
@@ -87,8 +87,8 @@ pub enum JoinError {
         /// The limit in bytes: 256.
         limit: usize,
     },
-    /// 65,536 changes wait to be told to [`Handler::on_group`](super::Handler::on_group),
-    /// which is slower than they come.
+    /// 65,536 changes wait for [`Handler::on_group`](super::Handler::on_group), which is slower
+    /// than changes are made.
     Busy,
 }
 
@@ -103,7 +103,9 @@ impl fmt::Display for JoinError {
             JoinError::NameTooLong { limit } => {
                 write!(f, "the name of the group is over the limit of {limit} bytes")
             }
-            JoinError::Busy => f.write_str("too many changes of groups wait to be told"),
+            JoinError::Busy => {
+                f.write_str("too many group changes wait for on_group: join again later")
+            }
         }
     }
 }

@@ -81,8 +81,8 @@ pub struct Totals {
     pub open: usize,
     /// Sessions that were opened.
     pub opened: u64,
-    /// Sessions that ended in order; see [`DisconnectReason::clean`]. With the three below these
-    /// are all that have ended.
+    /// Sessions that ended cleanly; see [`DisconnectReason::clean`]. These and the three below are
+    /// all that have ended.
     pub clean: u64,
     /// Sessions that a deadline ended; see [`DisconnectReason::is_timed_out`].
     pub timed_out: u64,

@@ -2,7 +2,7 @@
 //!
 //! Most servers of TLS close without a word when they are sent plain HTTP, and some that speak
 //! plain do so when they are sent TLS. A server that restarts does the same, so that end alone
-//! says nothing, and a client that comes back would knock for ever. The address is asked once
+//! says nothing, and a client that reconnects would try for ever. The address is asked once
 //! more, in the other way: with a `ClientHello`, or with a request that says nothing of the
 //! first one.
 

@@ -20,8 +20,8 @@ pub(crate) const EVENTS: u16 = 1 << 10;
 /// size, whose system call costs ten times what it costs to go to the back of the queue.
 pub(crate) const BYTES: usize = 64 << 10;
 
-/// What a turn may take, in ticks: about two milliseconds. A handler that is slow, or that sends each message to thousands, has
-/// few events in a turn.
+/// What a turn may take, in ticks: about two milliseconds. A handler that is slow, or that sends
+/// each message to thousands, has few events in a turn.
 pub(crate) const TIME: u32 = 2 << 10;
 
 /// A system call counts as this many events: it takes as long as they do.

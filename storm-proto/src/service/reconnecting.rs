@@ -60,7 +60,7 @@ pub enum ClientState {
     },
     /// It is over: stopped, or closed by this side.
     Stopped,
-    /// It is over: it gave up. [`Reconnecting::stopped`] tells on what.
+    /// It is over: it gave up. [`Reconnecting::stopped`] returns the failure.
     GaveUp,
 }
 

@@ -39,11 +39,11 @@ pub(crate) struct Registry {
     /// The handler, for as long as the server and its sessions hold it: it may hold a handle
     /// on this table itself.
     presence: OnceLock<Weak<dyn Presence>>,
-    /// Spawns a task that tells what a call has left; set when the server starts.
+    /// Spawns a task that reports the group changes a call has left; set when the server starts.
     tell_rest: OnceLock<TellRest>,
 }
 
-/// How many changes of groups a call tells beside its own, and a task in each of its turns.
+/// How many group changes a call reports beside its own, and a task between two looks at the clock.
 pub(crate) const SHARE: usize = 64;
 
 struct TellRest(Box<dyn Fn() -> bool + Send + Sync>);
@@ -320,13 +320,13 @@ impl Registry {
         look(&self.lock().groups)
     }
 
-    /// Has `spawn` run what is left to be told of groups.
+    /// Sets what spawns the task that reports the remaining group changes.
     pub(crate) fn tell_rest_by(&self, spawn: impl Fn() -> bool + Send + Sync + 'static) {
         let _ = self.tell_rest.set(TellRest(Box::new(spawn)));
     }
 
-    /// Tells what changed in groups, in order and without the lock. One thread does at a time:
-    /// a caller tells as many changes as it has made and a few more, and leaves the rest to a
+    /// Reports group changes to `on_group`, in order and without the lock, one thread at a time.
+    /// A caller reports as many changes as it has made and a few more, and leaves the rest to a
     /// task, so that no call waits for the changes of others without end.
     fn tell<'t>(&'t self, mut table: MutexGuard<'t, Table>, own: usize) {
         if table.telling || !table.groups.has_untold() {
@@ -351,12 +351,12 @@ impl Registry {
         while !self.tell_some(self.lock(), SHARE) {}
     }
 
-    /// Tells a share of the changes; true once none is left. To be called by whoever tells.
+    /// Reports a share of the changes; true once none is left. For the task that reports.
     pub(crate) fn tell_share(&self) -> bool {
         self.tell_some(self.lock(), SHARE)
     }
 
-    /// Whoever tells goes away before everything is told: the next change finds the rest.
+    /// The reporting task ends early: the next change finds the remaining ones.
     pub(crate) fn give_up_telling(&self) {
         self.left(|table| table.telling = false);
     }

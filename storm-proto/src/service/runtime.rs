@@ -75,8 +75,8 @@ pub trait Transport: Send + Unpin + 'static {
         Poll::Ready(())
     }
 
-    /// True if bytes wait to be read, as far as that can be told without blocking. Asked only
-    /// where calls block, on the handle that writes.
+    /// Returns true if bytes are known to wait for a read. Does not block. Called only where calls
+    /// block, on the handle that writes.
     fn has_input(&self) -> bool {
         false
     }

@@ -50,7 +50,7 @@ impl TlsError {
         TlsError::new(TlsErrorKind::Truncated, text)
     }
 
-    /// What a client is told of a server that speaks something else.
+    /// The error of a client whose server does not speak TLS.
     pub(crate) fn not_tls() -> TlsError {
         let text = "the server does not speak tls at this address: use ws:// or tcp:// for it";
         TlsError::new(TlsErrorKind::NotTls, text)

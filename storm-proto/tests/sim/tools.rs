@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use storm_proto::service::{Handler, Running, Server};
 use storm_proto::websocket::handshake::{Accept, ServerHandshake};
-use storm_proto::{Heartbeat, WebSocket};
+use storm_proto::{Heartbeat, SlowConsumer, WebSocket};
 
-use super::Sim;
+use super::{Peer, Sim};
 
 /// A WebSocket server that pings nobody.
 pub(crate) fn websocket() -> Server<Sim> {
@@ -52,6 +52,26 @@ pub(crate) fn poll<F: Future>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
         Poll::Pending => None,
     }
 }
+
+/// A peer that has opened a WebSocket.
+pub(crate) fn upgraded() -> Peer {
+    let peer = Sim::dial();
+    peer.send(
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert!(peer.take().starts_with(b"HTTP/1.1 101"));
+    peer
+}
+
+/// Every policy for slow peers.
+pub(crate) const POLICIES: [SlowConsumer; 5] = [
+    SlowConsumer::Wait,
+    SlowConsumer::Drop,
+    SlowConsumer::DropOldest,
+    SlowConsumer::KeepLatest,
+    SlowConsumer::Disconnect,
+];
 
 /// The answer of a server to a client's request.
 pub(crate) fn accept(request: &[u8]) -> Vec<u8> {

@@ -79,8 +79,8 @@ fn make<F>(call: impl FnOnce() -> F) -> F {
     call()
 }
 
-/// The trait of those that listen to one kind of event that may be waited for. `errors` is told
-/// of what closures return as errors; `first` guards the second of two from the first one.
+/// The trait of what is called for one kind of event that may be waited for. `errors` gets the
+/// errors that closures return; `first` guards the second of two from the first one.
 macro_rules! waiting {
     (
         $(#[$doc:meta])*
@@ -226,7 +226,7 @@ waiting! {
 }
 waiting_closure! { Retries, (retry: &Retry), context ErrorContext::Reconnecting }
 
-/// The trait of those that listen to one kind of event that cannot be waited for.
+/// The trait of what is called for one kind of event that cannot be waited for.
 macro_rules! at_once {
     ($slot:ident, $hook:ident, ($($argument:ident: $type:ty),*), context $context:expr) => {
         pub trait $slot: Send + Sync + 'static {
@@ -257,7 +257,7 @@ macro_rules! at_once {
             }
         }
 
-        /// A panic of one is contained: the other is still told.
+        /// A panic of one is contained: the other is still called.
         impl<A: $slot, B: $slot> $slot for Both<A, B> {
             fn call<E: Errors>(&self, $($argument: $type,)* errors: &E) {
                 catch(|| self.0.call($($argument,)* errors));

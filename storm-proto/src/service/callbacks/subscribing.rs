@@ -195,7 +195,7 @@ macro_rules! subscriptions {
             self.uses("on_reconnecting").map_handler(|callbacks| callbacks.reconnecting(Closure(f)))
         }
 
-        /// As `on_reconnecting`, with a closure that owns what it is told and returns a future.
+        /// As `on_reconnecting`, with a closure that owns its argument and returns a future.
         pub fn on_reconnecting_async<F, Fut>(
             self,
             f: F,

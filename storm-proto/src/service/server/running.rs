@@ -70,7 +70,7 @@ pub struct Stopped {
 }
 
 impl<R: Runtime> Running<R> {
-    /// Where it listens: tells the port if the system chose it. The first of
+    /// Where it listens, with the port that the system chose for port 0. The first of
     /// [`Running::addresses`].
     #[must_use]
     pub fn address(&self) -> &Address {

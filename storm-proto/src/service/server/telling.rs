@@ -1,4 +1,4 @@
-//! The task that tells what changed in groups, where the calls that change them leave some of it.
+//! The task that reports group changes to `on_group`, where the calls that made them leave some.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::service::runtime::Runtime;
 /// How long a turn of the task is, and the rest of a share.
 const TURN: Duration = Duration::from_millis(2);
 
-/// Tells on a task of its own; see `Registry::tell_rest_by`. False where there is no place for it.
+/// Returns what spawns the task; see `Registry::tell_rest_by`. False where it cannot be spawned.
 pub(super) fn spawner<R: Runtime>(
     runtime: R,
     registry: &Arc<Registry>,

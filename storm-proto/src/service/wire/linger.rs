@@ -20,7 +20,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(5);
 /// of one more is closed without waiting.
 pub(crate) const MAX_LINGERING: usize = 1024;
 
-/// What is left of a connection when its session has ended in order.
+/// What is left of a connection when its session has ended cleanly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Linger {
     /// The close deadline of the session.

@@ -159,8 +159,8 @@ fn named(bits: u8) -> Option<u8> {
     (bits < MAX_BITS).then_some(bits)
 }
 
-/// The element with which a client offers `settings`. It does without its own context unless
-/// told otherwise, and does not ask the server to: some servers ignore that, and send what only
+/// The element with which a client offers `settings`. By default it gives up its own context,
+/// and does not ask the server to: some servers ignore that, and send what only
 /// their context explains.
 pub(crate) fn offer(settings: &Deflate) -> String {
     let terms = Terms {
